@@ -1,0 +1,1 @@
+"""Usage events become priced lines. Pure: no clock, no store, no network."""
