@@ -80,12 +80,7 @@ def to_instant(value: datetime | str | Instant, zone: str | None = None) -> Inst
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError as error:
-            raise InvalidInput(
-                f"time {value[:40]!r} is not ISO 8601, such as 2026-11-22T10:00:00Z", code="bad_time"
-            ) from error
+        value = _parse_iso(value)
     if not isinstance(value, datetime):
         raise InvalidInput(f"a time cannot be read from {type(value).__name__}", code="bad_time")
     if value.tzinfo is None:
@@ -95,6 +90,14 @@ def to_instant(value: datetime | str | Instant, zone: str | None = None) -> Inst
             )
         value = value.replace(tzinfo=zone_info(zone))
     return (value - _EPOCH) // timedelta(microseconds=1)
+
+
+def _parse_iso(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        message = f"time {text[:40]!r} is not ISO 8601, such as 2026-11-22T10:00:00Z"
+        raise InvalidInput(message, code="bad_time") from error
 
 
 def to_datetime(instant: Instant, zone: str = "UTC") -> datetime:

@@ -33,7 +33,7 @@ class Meter(msgspec.Struct, frozen=True):
         return self.family == other.family and self.dimensions < other.dimensions
 
 
-def _meter(name: str, unit: str, family: str, whole: bool = True, **dimensions: str) -> Meter:
+def _meter(name: str, unit: str, family: str, whole: bool = True, /, **dimensions: str) -> Meter:
     return Meter(name, unit, family, frozenset(dimensions.items()), whole)
 
 

@@ -115,7 +115,7 @@ def parse_decimal(value: str | Decimal, what: str) -> Decimal:
     try:
         decimal = value if isinstance(value, Decimal) else Decimal(value.strip())
     except ArithmeticError as error:
-        raise InvalidInput(f"{what} {value[:40]!r} is not a number", code="not_a_number") from error
+        raise InvalidInput(f"{what} {str(value)[:40]!r} is not a number", code="not_a_number") from error
     if decimal.is_nan():
         raise InvalidInput(f"{what} is NaN, which is not an amount", code="not_a_number")
     if decimal.is_infinite() or decimal.adjusted() > 30:
