@@ -127,7 +127,10 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, eq=False, omit_defaults=Tr
     seconds (which may wrap midnight). A zero price is *listed free*. A billed quantity is at least
     `minimum` and a multiple of `increment`. `price_high` makes a range, used in estimates only.
     `implied` meters are counted once a call even when nothing reports them; `attempts` says that a
-    failed call is charged too. `discount` is the factor already applied to `list_price`.
+    failed call is charged too. `unless` names meters that measure the same work in another unit: where the
+    event reports one of them, this rate is not charged. `discount` is the factor already applied to
+    `list_price`; a rate that bears a discount and no list price is a rule of the user's file, which applies
+    its factor to the catalogue's rates (`*` stands for any service or meter) and has no price of its own.
     """
 
     provider: str
@@ -146,8 +149,10 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, eq=False, omit_defaults=Tr
     increment: Decimal | None = None
     price_high: Decimal | None = None
     list_price: Decimal | None = None
+    discount: Decimal | None = None
     implied: bool = False
     attempts: bool = False
+    unless: tuple[str, ...] = ()
     origin: str = "catalogue"
     source: str = ""
     source_date: str = ""
