@@ -1,1 +1,146 @@
-"""The ledger of what an AI application spends."""
+"""The ledger of what an AI application spends: priced exactly, kept for good, explained line by line.
+
+    import outlay
+    ledger = outlay.open("outlay.db")
+    receipt = ledger.record(provider="openai", service="gpt-4o", usage={"input_tokens": 1200, "output_tokens": 350})
+    print(receipt.total, receipt.explain())
+
+Importing this costs almost nothing: what is used is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from outlay.answers import Costs as Costs
+    from outlay.answers import Job as Job
+    from outlay.answers import Repricing as Repricing
+    from outlay.api import Ledger as Ledger
+    from outlay.calls import Call as Call
+    from outlay.clock import Clock as Clock
+    from outlay.clock import FrozenClock as FrozenClock
+    from outlay.clock import SystemClock as SystemClock
+    from outlay.errors import AmbiguousId as AmbiguousId
+    from outlay.errors import EventConflict as EventConflict
+    from outlay.errors import InvalidInput as InvalidInput
+    from outlay.errors import LedgerBusy as LedgerBusy
+    from outlay.errors import LedgerClosed as LedgerClosed
+    from outlay.errors import LedgerCorrupt as LedgerCorrupt
+    from outlay.errors import LedgerError as LedgerError
+    from outlay.errors import LedgerFull as LedgerFull
+    from outlay.errors import LedgerReadOnly as LedgerReadOnly
+    from outlay.errors import MissingExtra as MissingExtra
+    from outlay.errors import NotFound as NotFound
+    from outlay.errors import OpenedBeforeFork as OpenedBeforeFork
+    from outlay.errors import OutlayError as OutlayError
+    from outlay.errors import PriceBookError as PriceBookError
+    from outlay.errors import Refused as Refused
+    from outlay.errors import SchemaTooNew as SchemaTooNew
+    from outlay.errors import UnsafeFilesystem as UnsafeFilesystem
+    from outlay.model import AuditReport as AuditReport
+    from outlay.model import Basis as Basis
+    from outlay.model import CostRow as CostRow
+    from outlay.model import Outcome as Outcome
+    from outlay.model import PricedLine as PricedLine
+    from outlay.model import PricingStatus as PricingStatus
+    from outlay.model import Rate as Rate
+    from outlay.model import Recorded as Recorded
+    from outlay.model import Status as Status
+    from outlay.model import UsageEvent as UsageEvent
+    from outlay.money import Money as Money
+    from outlay.receipt import Receipt as Receipt
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "outlay.answers": ("Costs", "Job", "Repricing"),
+    "outlay.api": ("Ledger",),
+    "outlay.calls": ("Call",),
+    "outlay.clock": ("Clock", "FrozenClock", "SystemClock"),
+    "outlay.errors": (
+        "AmbiguousId",
+        "EventConflict",
+        "InvalidInput",
+        "LedgerBusy",
+        "LedgerClosed",
+        "LedgerCorrupt",
+        "LedgerError",
+        "LedgerFull",
+        "LedgerReadOnly",
+        "MissingExtra",
+        "NotFound",
+        "OpenedBeforeFork",
+        "OutlayError",
+        "PriceBookError",
+        "Refused",
+        "SchemaTooNew",
+        "UnsafeFilesystem",
+    ),
+    "outlay.model": (
+        "AuditReport",
+        "Basis",
+        "CostRow",
+        "Outcome",
+        "PricedLine",
+        "PricingStatus",
+        "Rate",
+        "Recorded",
+        "Status",
+        "UsageEvent",
+    ),
+    "outlay.money": ("Money",),
+    "outlay.receipt": ("Receipt",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+_current: Any = None
+
+
+def open(
+    address: str | Path = "outlay.db",
+    *,
+    currency: str = "USD",
+    zone: str = "UTC",
+    clock: Clock | None = None,
+    synchronous: str = "normal",
+    prices: str | Path | None = None,
+) -> Ledger:
+    """Open a ledger, making it where there is none: a path, `sqlite:///path`, or `memory:`.
+
+    `currency` and `zone` (the home zone, whose days reports use) are fixed when the ledger is made. `prices` is a
+    file of your own prices, added if the ledger does not have them. `synchronous` is "normal" (survives kill -9) or
+    "full" (survives power loss too, at the price of an fsync a commit).
+
+    Raises InvalidInput for an address that cannot be read, LedgerError for a file that cannot be used.
+    """
+    from outlay.opening import open_ledger
+
+    return open_ledger(address, currency=currency, zone=zone, clock=clock, synchronous=synchronous, prices=prices)
+
+
+def current_ledger() -> Ledger:
+    """The process's one ledger, as `outlay.toml` and the environment (OUTLAY_LEDGER, …) say. Safe across forks."""
+    global _current  # noqa: PLW0603 - the one ledger of a process is what this function is for
+    if _current is None or _current.closed:
+        from outlay.opening import open_configured
+
+        _current = open_configured()
+    found: Ledger = _current
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'outlay' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME_OF])

@@ -1,0 +1,483 @@
+"""The Ledger that people hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Unpack
+
+from msgspec.structs import replace
+
+from outlay.answers import Costs, Job, Repricing
+from outlay.arguments import (
+    EventFields,
+    RateFields,
+    When,
+    Where,
+    checked_dimensions,
+    of_extraction,
+    read_date,
+    read_rate,
+    read_when,
+    read_where,
+)
+from outlay.calls import Call, Function, attributed, inherited, tracked_function
+from outlay.capture.extract import extract
+from outlay.capture.intake import build_event, event_of_mapping
+from outlay.clock import DAY_MICROSECONDS, Clock, Instant, date_to_day
+from outlay.errors import AmbiguousId, InvalidInput, NotFound
+from outlay.ledger.rules import live_version
+from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
+from outlay.model import AuditReport, CostQuery, CostTable, Entry, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
+from outlay.money import Money, decimal_to_pico, parse_decimal
+from outlay.pricing.book import PriceBook
+from outlay.pricing.card import check_price_jump
+from outlay.receipt import JOURNALED, PRICED, Receipt
+from outlay.recorder import Recorder, Repriced, conflict
+from outlay.spool import Spool
+
+
+class Ledger:
+    """A ledger that is open. Safe to share between threads and across forks; a context manager."""
+
+    def __init__(self, store: LedgerStore, clock: Clock, spool_folder: Path | None = None) -> None:
+        """Made by `outlay.open`, which chooses the store. `spool_folder` is None for a ledger in memory."""
+        self.store = store
+        self.clock = clock
+        self.currency = store.currency
+        self.recorder = Recorder(store, clock)
+        self.closed = False
+        self.spool = Spool(spool_folder, self.recorder.record_group) if spool_folder else None
+        if self.spool is not None:
+            self.spool.adopt()
+
+    # Recording
+
+    def record(self, *, wait: bool = True, **fields: Unpack[EventFields]) -> Receipt:
+        """Keep one call and what it cost; durable when this returns.
+
+        Fields: provider, service, operation, usage, conditions, user, customer, team, project, feature, job,
+        environment, request, trace, tags, id, time, time_to, status, error, step, duration_s, parameters,
+        count, reported_cost, basis, call_key. The same id with the same body again returns the first receipt
+        (outcome `exists`). With `wait=False`, and always on a thread whose event loop runs, the event goes to
+        the spool (outcome `journaled`), which survives kill -9 and is drained within a moment.
+
+        Raises InvalidInput for what cannot be right (nothing is written), EventConflict for a reused id with
+        another body, LedgerError when the store cannot write.
+        """
+        event = self._event(fields)
+        if self.spool is not None and (not wait or _loop_runs()):
+            self.spool.append(event)
+            return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
+        return self._record(event, tolerant=False)
+
+    def record_many(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> list[Recorded]:
+        """Keep many calls, in groups of 10,000 a transaction; one outcome each, in order.
+
+        A bad event is reported in its place (`invalid` or `exists_with_different_<field>`, with a message) and the
+        rest goes on; nothing is written for it, and `index` says which one it was.
+        """
+        return list(self.record_stream(events))
+
+    def record_stream(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> Iterator[Recorded]:
+        """As `record_many`, but outcomes come group by group, so that neither side is held in memory whole."""
+        return self.recorder.record_stream(events)
+
+    def record_response(
+        self,
+        response: object,
+        *,
+        provider: str | None = None,
+        service: str | None = None,
+        operation: str | None = None,
+        url: str | None = None,
+        request_body: object | None = None,
+        status_code: int | None = None,
+        wait: bool = True,
+        **fields: Any,
+    ) -> Receipt:
+        """Keep a call from what the provider answered: a JSON body, an SDK object, or a list of stream chunks.
+
+        The provider is read from the body (or `url`) unless it is given. An answer that says nothing of usage
+        is kept unpriced, with the reason in the receipt; no prompt and no output is kept.
+        """
+        found = extract(
+            response,
+            provider=provider,
+            service=service,
+            operation=operation,
+            url=url,
+            request=request_body,
+            status_code=status_code,
+        )
+        merged = of_extraction(found, fields)
+        return self._keep(self._event(merged), wait)
+
+    def record_call(self, fields: dict[str, Any], response: object | None) -> Receipt:
+        """Keep a finished call of `track` or `tracked`."""
+        if response is not None:
+            named = {name: fields.pop(name, None) for name in ("provider", "service", "operation")}
+            usage = fields.pop("usage", None) or {}
+            found = extract(response, **named)
+            fields = of_extraction(found, fields)
+            fields["usage"] = {**fields["usage"], **usage}
+        return self._keep(self._event(fields), wait=True)
+
+    def price(self, **fields: Unpack[EventFields]) -> Receipt:
+        """What a call would cost: a receipt of which nothing is kept. Fields as for `record`."""
+        fields.setdefault("id", PRICED)
+        event = build_event(now=self.clock.now(), currency=self.currency, **fields)
+        return Receipt(event, PRICED, self.currency, rating=self.recorder.rate(event))
+
+    def track(self, **fields: Unpack[EventFields]) -> Call:
+        """A with block (async too) around one call: its duration is measured, an exception is recorded as a
+        failed call and re-raised, and its attribution holds for what is recorded inside.
+        """
+        return Call(self, dict(fields))
+
+    def tracked(
+        self, *, usage: Callable[[Any], Mapping[str, Any]] | Mapping[str, Any] | None = None, **fields: Any
+    ) -> Callable[[Function], Function]:
+        """The same around a function, sync or async. Without `provider` it only attributes what runs inside.
+
+        `usage` is what a call uses, or a function from the result to that.
+        """
+        return tracked_function(self, fields, usage)
+
+    def attribute(self, **attribution: Any) -> AbstractContextManager[None]:
+        """What is recorded inside this with block is for this user, job, feature, …"""
+        return attributed(**attribution)
+
+    # Asking
+
+    def costs(
+        self,
+        by: str | Sequence[str] = (),
+        *,
+        where: Where = None,
+        since: When = None,
+        until: When = None,
+        zone: str | None = None,
+        as_of: When = None,
+        quantities: bool = False,
+        percentiles: bool = False,
+    ) -> Costs:
+        """Costs grouped by any attribution, provider, service, operation, meter, status, basis, step, `tag.<name>`,
+        hour, day, week or month (in `zone`, the ledger's home zone by default).
+
+        `where` maps such names to a value, None (events without one) or a list of them. `since` is inclusive,
+        `until` exclusive. `as_of` answers as the ledger stood then. Raises InvalidInput `unknown_dimension`.
+        """
+        self._flush()
+        groups = checked_dimensions(by, times=True)
+        zone_name = zone or self.store.home_zone
+        query = CostQuery(
+            by=groups,
+            where=read_where(where),
+            since=read_when(since, zone_name, self.clock),
+            until=read_when(until, zone_name, self.clock),
+            zone=zone,
+            as_of=read_when(as_of, zone_name, self.clock),
+            quantities=quantities,
+            percentiles=percentiles,
+        )
+        return Costs(self._with_spooled(query))
+
+    def top(
+        self,
+        by: str = "job",
+        *,
+        limit: int = 10,
+        minimum: str | Decimal | Money | None = None,
+        where: Where = None,
+        since: When = None,
+        until: When = None,
+    ) -> Costs:
+        """The dearest jobs, users, features, …; `minimum` leaves out what cost less."""
+        table = self.costs((by,), where=where, since=since, until=until).table
+        least = None if minimum is None else decimal_to_pico(minimum)
+        rows = sorted(table.rows, key=lambda row: (-row.amount, str(row.keys)))
+        kept = [row for row in rows if least is None or row.amount >= least]
+        return Costs(replace(table, rows=tuple(kept[:limit])))
+
+    def job(self, name: str) -> Job:
+        """All calls of one job: a video, a document, a ticket. Raises NotFound `no_such_job`."""
+        self._flush()
+        receipts = self._live(self.store.job_entries(name))
+        outcome = self.store.job_outcomes([name]).get(name)
+        if not receipts and outcome is None:
+            raise NotFound(f"no call is recorded for job {name!r}", code="no_such_job")
+        return Job(name, receipts, self.currency, outcome)
+
+    def request(self, id: str) -> Job:
+        """All calls of one request of a user's, over every service. Raises NotFound `no_such_request`."""
+        self._flush()
+        entries = self.store.entries(EntryFilter(where={"request": (id,)}, live_only=False))
+        receipts = self._live(list(entries))
+        if not receipts:
+            raise NotFound(f"no call is recorded for request {id!r}", code="no_such_request")
+        return Job(id, receipts, self.currency)
+
+    def event(self, id: str, day: date | str | None = None) -> Receipt:
+        """One event's receipt as it stands, with all its versions.
+
+        Raises NotFound `no_such_event`, or AmbiguousId when ids of several days match and no `day` is given.
+        """
+        self._flush()
+        entries = self._versions(id, day)
+        live = live_version(entries)
+        outcome = "cancelled" if live is None else Outcome.EXISTS.value
+        return Receipt.of_entry(live or entries[0], outcome, self.currency, tuple(entries))
+
+    def events(self, *, where: Where = None, since: When = None, until: When = None) -> Iterator[Receipt]:
+        """Walk the live events, oldest recorded first."""
+        chosen = EntryFilter(since=self._instant(since), until=self._instant(until), where=read_where(where))
+        for entry in self.store.entries(chosen):
+            yield Receipt.of_entry(entry, Outcome.EXISTS.value, self.currency)
+
+    # Correcting
+
+    def correct(self, id: str, *, reason: str, day: date | str | None = None, **changes: Any) -> Receipt:
+        """Put right what was recorded: a reversal and a new entry, rated by the book in force. Nothing is edited.
+
+        `changes` are fields of `record`. The occurred time stays. Raises NotFound, InvalidInput, EventConflict.
+        """
+        entries = self._versions(id, day)
+        fixed = sorted(changes.keys() & {"id", "time", "time_to"})
+        if fixed:
+            raise InvalidInput(f"{', '.join(fixed)} cannot be corrected; cancel the event and record it anew")
+        live = live_version(entries) or entries[0]
+        corrected = self._changed(live.event, changes)
+        entry = self.recorder.correct(entries, corrected, reason)
+        return Receipt.of_entry(entry, "corrected", self.currency, (*entries, entry))
+
+    def cancel(self, id: str, *, reason: str, day: date | str | None = None) -> Receipt:
+        """Take an event out of all sums by a reversal; it stays readable."""
+        entries = self._versions(id, day)
+        entry = self.recorder.correct(entries, None, reason)
+        return Receipt.of_entry(entry, "cancelled", self.currency, (*entries, entry))
+
+    def reprice(
+        self,
+        *,
+        since: When = None,
+        until: When = None,
+        provider: str | None = None,
+        service: str | None = None,
+        dry_run: bool = False,
+        reason: str = "reprice",
+    ) -> Repricing:
+        """Rate past events by the book in force, each by its own time, and write corrections for what changes.
+
+        A dry run writes nothing and shows the difference.
+        """
+        self._flush()
+        where: dict[str, tuple[str | None, ...]] = {}
+        if provider is not None:
+            where["provider"] = (provider,)
+        if service is not None:
+            where["service"] = (service,)
+        chosen = EntryFilter(since=self._instant(since), until=self._instant(until), where=where)
+        examined = 0
+        changes: list[Repriced] = []
+        for found in self.recorder.repriced(chosen):
+            examined += 1
+            if found is not None:
+                changes.append(found)
+        if not dry_run:
+            self.recorder.amend_repriced(changes, reason)
+        rows = [
+            (c.id, c.provider, c.service, Money(c.before, self.currency), Money(c.after, self.currency))
+            for c in changes
+        ]
+        return Repricing(examined, rows, self.currency, dry_run=dry_run)
+
+    def finish(self, job: str, *, units: int = 1, status: str = "ok") -> None:
+        """Say what a job produced: cost per unit divides all its calls by `units`. The last word counts."""
+        if isinstance(units, bool) or not isinstance(units, int) or units < 0:
+            raise InvalidInput("units is how many things the job produced, from 0", code="bad_count", field="units")
+        self.store.finish_job(JobOutcome(job=job, units=units, status=status, recorded_at=self.clock.now()))
+
+    # Prices
+
+    @property
+    def book(self) -> PriceBook:
+        """The price book in force."""
+        return self.recorder.refresh()
+
+    def add_rate(
+        self,
+        *,
+        provider: str,
+        service: str,
+        meter: str,
+        price: str | Decimal | int,
+        valid_from: When = None,
+        valid_to: When = None,
+        force: bool = False,
+        **fields: Unpack[RateFields],
+    ) -> Rate:
+        """Add a price of your own, which beats the catalogue's from `valid_from` on. Nothing past is re-priced.
+
+        `price` is for `per` of the meter: price="2.50", per=1_000_000. Further fields: conditions, currency, minimum,
+        increment, attempts, source, note. A price more than ten times off the one in force is refused as
+        PriceBookError `suspicious_price` unless `force`: it was likely typed for another unit.
+        """
+        rate = read_rate(
+            provider=provider,
+            service=service,
+            meter=meter,
+            price=price,
+            valid_from=self._instant(valid_from),
+            valid_to=self._instant(valid_to),
+            currency=self.currency,
+            recorded_at=self.clock.now(),
+            fields=fields,
+        )
+        self.add_rates([rate], force=force)
+        return rate
+
+    def add_rates(self, rates: Sequence[Rate], *, force: bool = False) -> None:
+        """Add the prices of a file, checked as in `add_rate`; all or none."""
+        book = self.recorder.refresh()
+        if not force:
+            for rate in rates:
+                check_price_jump(rate, book, self.clock.now())
+        self.recorder.add_rates(rates)
+
+    def add_exchange_rate(self, *, currency: str, price: str | Decimal, date: str, source: str) -> None:
+        """One unit of `currency` is `price` units of the ledger's currency on `date` (ISO)."""
+        rate = ExchangeRate(currency=currency, price=parse_decimal(price, "price"), date=date, source=source)
+        self.recorder.add_exchange_rates([rate])
+
+    # Keeping
+
+    def audit(self) -> AuditReport:
+        """Prove that lines sum to totals, rollups equal the entries, nothing stands twice."""
+        self._flush()
+        report = self.store.audit()
+        return replace(report, spooled=self._spooled())
+
+    def retain(self, *, days: int = 90) -> Retained:
+        """Drop single events older than `days` whole UTC days, after a checkpoint; sums stay for ever."""
+        if days < 1:
+            raise InvalidInput("retention keeps at least one day", code="bad_days", field="days")
+        self._flush()
+        now = self.clock.now()
+        return self.store.retain(now // DAY_MICROSECONDS - days, now)
+
+    def forget(self, *, user: str | None = None, customer: str | None = None) -> int:
+        """Erase a person's or customer's name everywhere; the money stays. How many events bore it."""
+        self._flush()
+        if (user is None) == (customer is None):
+            raise InvalidInput("forget takes either user= or customer=", code="missing_field")
+        kind, name = ("user", user) if user is not None else ("customer", customer)
+        return self.store.forget(kind, str(name))
+
+    def backup(self, path: str | Path) -> None:
+        """Copy the ledger, while it is used, into a new file."""
+        self._flush()
+        self.store.backup(Path(path))
+
+    def doctor(self) -> dict[str, str]:
+        """Facts for a person who looks for a fault: sizes, versions, what waits, which prices are in force."""
+        return {**self.store.facts(), "spooled": str(self._spooled()), "catalogue": self.book.catalogue_id}
+
+    def fold(self) -> int:
+        """Fold everything that is not in the rollups yet; how many entries were folded."""
+        folded = 0
+        while step := self.store.fold():
+            folded += step
+        return folded
+
+    def flush(self) -> int:
+        """Book what this process journaled; how many events."""
+        return self._flush()
+
+    def close(self) -> None:
+        """Drain the spool and close the store."""
+        self.closed = True
+        if self.spool is not None:
+            self.spool.close()
+        self.store.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.store.address}>"
+
+    # Inner
+
+    def _event(self, fields: Mapping[str, Any]) -> UsageEvent:
+        return event_of_mapping(inherited(fields), self.clock.now(), self.currency)
+
+    def _keep(self, event: UsageEvent, wait: bool) -> Receipt:
+        if self.spool is not None and (not wait or _loop_runs()):
+            self.spool.append(event)
+            return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
+        return self._record(event, tolerant=True)
+
+    def _record(self, event: UsageEvent, *, tolerant: bool) -> Receipt:
+        result = self.recorder.record(event, tolerant=tolerant)
+        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
+            if result.code == Outcome.EXISTS:
+                return Receipt(event, result.code, self.currency, rater=self.recorder.rate)
+            raise conflict(event, result)
+        return Receipt.of_entry(result.entry, result.code, self.currency)
+
+    def _versions(self, id: str, day: date | str | None) -> list[Entry]:
+        days = None if day is None else [date_to_day(read_date(day))]
+        found = self.store.versions(id, days)
+        if not found:
+            raise NotFound(f"no event {id!r} is in the ledger", code="no_such_event")
+        if len(found) > 1:
+            raise AmbiguousId(f"{len(found)} events bear the id {id!r} on different days; give day=")
+        return found[0]
+
+    def _live(self, entries: Sequence[Entry]) -> list[Receipt]:
+        events: dict[int, list[Entry]] = {}
+        for entry in entries:
+            events.setdefault(entry.corrects or entry.seq, []).append(entry)
+        receipts = []
+        for versions in events.values():
+            live = live_version(versions)
+            if live is not None:
+                receipts.append(Receipt.of_entry(live, Outcome.EXISTS.value, self.currency, tuple(versions)))
+        return sorted(receipts, key=lambda receipt: receipt.event.occurred_from)
+
+    def _changed(self, event: UsageEvent, changes: Mapping[str, Any]) -> UsageEvent:
+        checked = event_of_mapping(
+            {"provider": event.provider, "service": event.service, **changes}, self.clock.now(), self.currency
+        )
+        return replace(event, **{name: getattr(checked, name) for name in changes})
+
+    def _instant(self, value: When) -> Instant | None:
+        return read_when(value, self.store.home_zone, self.clock)
+
+    def _with_spooled(self, query: CostQuery) -> CostTable:
+        table = self.store.costs(query)
+        spooled = self._spooled()
+        return replace(table, spooled=spooled) if spooled else table
+
+    def _spooled(self) -> int:
+        return 0 if self.spool is None else self.spool.pending()
+
+    def _flush(self) -> int:
+        # On a thread whose loop runs, waiting for a commit would stall it; the drain thread does it soon.
+        return 0 if self.spool is None or _loop_runs() else self.spool.drain()
+
+
+def _loop_runs() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None

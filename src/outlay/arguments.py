@@ -1,0 +1,188 @@
+"""What callers may pass to the Ledger, and how it is read: times, filters, fields of an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, TypedDict
+
+from outlay.capture.extract import Extraction
+from outlay.clock import Clock, Instant, date_to_day, local_midnight, to_instant
+from outlay.errors import InvalidInput
+from outlay.model import ATTRIBUTIONS, Rate
+from outlay.money import Money, parse_decimal
+from outlay.pricing.card import checked_rate
+
+When = datetime | date | str | int | timedelta | None
+"""A point in time: aware datetime, date (its midnight in the zone), ISO text, instant, or how long ago."""
+
+Where = Mapping[str, str | Sequence[str | None] | None] | None
+"""Dimension or `tag.<name>` to a value, None (events without one), or a list of them."""
+
+TIME_GROUPS: Final = ("hour", "day", "week", "month")
+DIMENSIONS: Final = (
+    "provider",
+    "service",
+    "operation",
+    *ATTRIBUTIONS,
+    "step",
+    "status",
+    "basis",
+    "meter",
+)
+
+
+class EventFields(TypedDict, total=False):
+    """The fields of one call, as `record`, `price` and `track` take them. Only provider and service are needed."""
+
+    provider: str
+    service: str
+    operation: str | None
+    usage: Mapping[str, Any] | None
+    conditions: Mapping[str, Any] | None
+    user: str | None
+    customer: str | None
+    team: str | None
+    project: str | None
+    feature: str | None
+    job: str | None
+    environment: str | None
+    request: str | None
+    trace: str | None
+    step: str | None
+    tags: Mapping[str, Any] | None
+    id: str | None
+    time: datetime | str | None
+    time_to: datetime | str | None
+    status: str
+    error: str | None
+    duration_s: Decimal | float | None
+    parameters: Mapping[str, Any] | None
+    count: int
+    reported_cost: Money | Decimal | str | float | None
+    basis: str | None
+    call_key: str | None
+
+
+class RateFields(TypedDict, total=False):
+    """The fields of a price of one's own, beside provider, service, meter and price."""
+
+    per: int
+    conditions: Mapping[str, str]
+    currency: str
+    minimum: str | Decimal
+    increment: str | Decimal
+    attempts: bool
+    source: str
+    note: str
+
+
+def checked_dimensions(names: str | Sequence[str], *, times: bool) -> tuple[str, ...]:
+    """Names to group or filter by. Raises InvalidInput `unknown_dimension`."""
+    chosen = (names,) if isinstance(names, str) else tuple(names)
+    known = (*DIMENSIONS, *TIME_GROUPS) if times else DIMENSIONS
+    for name in chosen:
+        if name not in known and not (isinstance(name, str) and name.startswith("tag.") and len(name) > 4):
+            raise InvalidInput(
+                f"{str(name)[:40]!r} is no dimension; use {', '.join(known)} or tag.<name>", code="unknown_dimension"
+            )
+    return chosen
+
+
+def read_where(where: Where) -> dict[str, tuple[str | None, ...]]:
+    """A filter as the store takes it. Raises InvalidInput `unknown_dimension`."""
+    chosen: dict[str, tuple[str | None, ...]] = {}
+    for name, value in (where or {}).items():
+        checked_dimensions(name, times=False)
+        chosen[name] = (value,) if value is None or isinstance(value, str) else tuple(value)
+    return chosen
+
+
+def read_when(value: When, zone: str, clock: Clock) -> Instant | None:
+    """An instant: dates and naive times are local to `zone`, a timedelta counts back from now."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        return clock.now() - value // timedelta(microseconds=1)
+    if isinstance(value, str) and len(value.strip()) == 10:
+        value = read_date(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return local_midnight(date_to_day(value), zone)
+    return to_instant(value, zone)
+
+
+def read_date(value: date | str) -> date:
+    """A date, or its ISO text. Raises InvalidInput `bad_time`."""
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value.strip())
+    except ValueError as error:
+        raise InvalidInput(f"{value[:40]!r} is no date such as 2026-11-22", code="bad_time") from error
+
+
+def read_rate(
+    *,
+    provider: str,
+    service: str,
+    meter: str,
+    price: object,
+    valid_from: Instant | None,
+    valid_to: Instant | None,
+    currency: str,
+    recorded_at: Instant,
+    fields: RateFields,
+) -> Rate:
+    """A price of the user's own. Raises InvalidInput (`float_money`, `unknown_meter`, …) or PriceBookError."""
+    if isinstance(price, float | bool):
+        raise InvalidInput("a float price would not be exact; give a string such as '0.01'", code="float_money")
+    return checked_rate(
+        Rate(
+            provider=provider,
+            service=service,
+            meter=meter,
+            price=parse_decimal(str(price), "price"),
+            per=fields.get("per", 1),
+            currency=fields.get("currency", currency),
+            conditions=dict(fields.get("conditions", {})),
+            valid_from=valid_from,
+            valid_to=valid_to,
+            attempts=fields.get("attempts", False),
+            source=fields.get("source", ""),
+            note=fields.get("note", ""),
+            origin="user",
+            recorded_at=recorded_at,
+            minimum=_optional_decimal(fields.get("minimum"), "minimum"),
+            increment=_optional_decimal(fields.get("increment"), "increment"),
+        )
+    )
+
+
+def _optional_decimal(value: str | Decimal | None, what: str) -> Decimal | None:
+    return None if value is None else parse_decimal(value, what)
+
+
+def of_extraction(found: Extraction, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a call read from a provider's response, with what the caller says on top."""
+    merged: dict[str, Any] = {
+        "provider": found.provider,
+        "service": found.service,
+        "operation": found.operation,
+        "usage": found.usage,
+        "conditions": found.conditions,
+        "status": found.status,
+        "error": found.error,
+        "reported_cost": found.reported_cost,
+        "call_key": found.call_key,
+        "basis": found.basis,
+        "parameters": found.parameters,
+    }
+    for name, value in fields.items():
+        if value is None:
+            continue
+        if name in ("conditions", "parameters", "usage") and merged.get(name):
+            merged[name] = {**merged[name], **value}
+        else:
+            merged[name] = value
+    return merged

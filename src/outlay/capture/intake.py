@@ -1,0 +1,378 @@
+"""What a caller says was used, made a UsageEvent: checked, normalised, bounded.
+
+Every refusal is an InvalidInput with a stable code, raised before anything is written.
+"""
+
+from __future__ import annotations
+
+import os
+import time as _time
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from outlay.clock import Instant, to_instant
+from outlay.errors import InvalidInput
+from outlay.meters import METERS, unknown_meter
+from outlay.model import ATTRIBUTIONS, Basis, Parameter, Quantity, Status, UsageEvent
+from outlay.money import Money, parse_decimal
+
+TEXT_CHARACTERS_MAX: Final = 512
+ERROR_CHARACTERS_MAX: Final = 2_000
+TAGS_MAX: Final = 64
+TAGS_CHARACTERS_MAX: Final = 8_192
+QUANTITY_MAX: Final = 10**15
+COUNT_MAX: Final = 10**9
+FUTURE_MICROSECONDS_MAX: Final = 5 * 60 * 1_000_000
+_PLACES: Final = Decimal("1e-9")
+_NO_TAGS: Final[dict[str, str]] = {}
+_NO_PARAMETERS: Final[dict[str, Parameter]] = {}
+_NO_USAGE: Final[dict[str, Quantity]] = {}
+_STATUSES: Final = {status.value: status for status in Status}
+_BASES: Final = {basis.value: basis for basis in (Basis.MEASURED, Basis.REPORTED, Basis.ESTIMATED)}
+
+FIELDS: Final = frozenset(
+    (
+        "provider",
+        "service",
+        "operation",
+        "usage",
+        "conditions",
+        *ATTRIBUTIONS,
+        "tags",
+        "id",
+        "time",
+        "time_to",
+        "status",
+        "error",
+        "step",
+        "duration_s",
+        "parameters",
+        "count",
+        "reported_cost",
+        "basis",
+        "call_key",
+    )
+)
+"""The fields that `record` takes, and a JSONL line or CSV column may bear."""
+
+
+def build_event(
+    *,
+    now: Instant,
+    provider: str,
+    service: str,
+    operation: str | None = None,
+    usage: Mapping[str, object] | None = None,
+    conditions: Mapping[str, object] | None = None,
+    user: str | None = None,
+    customer: str | None = None,
+    team: str | None = None,
+    project: str | None = None,
+    feature: str | None = None,
+    job: str | None = None,
+    environment: str | None = None,
+    request: str | None = None,
+    trace: str | None = None,
+    tags: Mapping[str, object] | None = None,
+    id: str | None = None,
+    time: datetime | str | None = None,
+    time_to: datetime | str | None = None,
+    status: str = "ok",
+    error: str | None = None,
+    step: str | None = None,
+    duration_s: object = None,
+    parameters: Mapping[str, object] | None = None,
+    count: int = 1,
+    reported_cost: object = None,
+    basis: str | None = None,
+    call_key: str | None = None,
+    currency: str = "USD",
+    zone: str | None = None,
+) -> UsageEvent:
+    """The event of one call, as recorded at `now`; naive times are read in `zone` if one is given.
+
+    Raises InvalidInput with one of the codes `missing_field`, `bad_text`, `text_too_long`, `nul_byte`,
+    `unknown_meter`, `negative_quantity`, `fractional_quantity`, `not_a_number`, `infinite_quantity`,
+    `too_precise`, `tags_too_large`, `naive_time`, `bad_time`, `time_in_future`, `time_reversed`,
+    `unknown_status`, `unknown_basis`, `bad_count`, `float_money`.
+    """
+    occurred_from = now if time is None else _past(time, now, zone, "time")
+    occurred_to = occurred_from if time_to is None else _past(time_to, now, zone, "time_to")
+    if occurred_to < occurred_from:
+        raise InvalidInput("time_to lies before time; swap them", code="time_reversed", field="time_to")
+    return UsageEvent(
+        id=make_id(now) if id is None else _required(id, "id"),
+        provider=_required(provider, "provider"),
+        service=_required(service, "service"),
+        occurred_from=occurred_from,
+        occurred_to=occurred_to,
+        operation=None if operation is None else _text(operation, "operation"),
+        usage=_usage(usage) if usage else _NO_USAGE,
+        conditions=_pairs(conditions, "conditions") if conditions else _NO_TAGS,
+        status=Status.OK if status == "ok" else _status(status),
+        user=None if user is None else _text(user, "user"),
+        customer=None if customer is None else _text(customer, "customer"),
+        team=None if team is None else _text(team, "team"),
+        project=None if project is None else _text(project, "project"),
+        feature=None if feature is None else _text(feature, "feature"),
+        job=None if job is None else _text(job, "job"),
+        environment=None if environment is None else _text(environment, "environment"),
+        request=None if request is None else _text(request, "request"),
+        trace=None if trace is None else _text(trace, "trace"),
+        step=None if step is None else _text(step, "step"),
+        tags=_pairs(tags, "tags") if tags else _NO_TAGS,
+        error=None if error is None else _slow_text(error, "error", ERROR_CHARACTERS_MAX, cut=True),
+        duration_s=None if duration_s is None else _duration(duration_s),
+        parameters=_parameters(parameters) if parameters else _NO_PARAMETERS,
+        count=1 if count == 1 else _count(count),
+        basis=Basis.MEASURED if basis is None else _basis(basis),
+        reported_cost=None if reported_cost is None else _reported(reported_cost, currency),
+        call_key=None if call_key is None else _text(call_key, "call_key"),
+        id_given=id is not None,
+        time_given=time is not None,
+    )
+
+
+def event_of_mapping(fields: Mapping[str, Any], now: Instant, currency: str, zone: str | None = None) -> UsageEvent:
+    """The event of a dict with `record`'s names. Raises InvalidInput `unknown_field`, or as `build_event`."""
+    try:
+        return build_event(now=now, currency=currency, zone=zone, **fields)
+    except TypeError as error:
+        raise _field_error(fields) from error
+
+
+def _field_error(fields: object) -> InvalidInput:
+    if not isinstance(fields, Mapping):
+        return InvalidInput(f"an event is a mapping of field to value, not {type(fields).__name__}", code="bad_event")
+    for name in ("provider", "service"):
+        if name not in fields:
+            return InvalidInput(f"an event needs {name!r}", code="missing_field", field=name)
+    unknown = sorted(str(name)[:40] for name in fields if name not in FIELDS)
+    if unknown:
+        return InvalidInput(
+            f"event fields {', '.join(unknown)} are not known; put your own under tags", code="unknown_field"
+        )
+    return InvalidInput("a field of the event has the wrong type", code="bad_event")
+
+
+def make_id(now: Instant) -> str:
+    """A UUIDv7 (RFC 9562): the millisecond of `now`, then 74 random bits, so ids sort by time."""
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (now // 1000) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & 0x3FFF_FFFF_FFFF_FFFF)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def stopwatch_s() -> float:
+    """A monotonic reading in seconds, for durations only."""
+    return _time.perf_counter()
+
+
+def quantity(value: object, what: str = "quantity") -> Quantity:
+    """A quantity as Outlay keeps it: an int where it is whole, else a Decimal of at most 9 places.
+
+    Floats are taken by their repr and rounded to 9 places. Raises InvalidInput `not_a_number`,
+    `infinite_quantity`, `negative_quantity` or `too_precise`.
+    """
+    if value.__class__ is int:
+        whole = value
+    elif isinstance(value, float):
+        decimal = _finite(repr(value), what)
+        return _plain(decimal.quantize(_PLACES) if abs(decimal) < QUANTITY_MAX else decimal, what)
+    elif isinstance(value, str | Decimal):
+        decimal = _finite(value, what)
+        if decimal != decimal.quantize(_PLACES) if abs(decimal) < QUANTITY_MAX else False:
+            raise InvalidInput(f"{what} {value} has more than 9 decimals; round it first", code="too_precise")
+        return _plain(decimal, what)
+    elif hasattr(value, "__index__") and not isinstance(value, bool):
+        whole = value.__index__()
+    else:
+        raise InvalidInput(f"{what} is {type(value).__name__}, not a number", code="not_a_number", field="usage")
+    return _plain(whole, what)
+
+
+def _finite(value: str | Decimal, what: str) -> Decimal:
+    try:
+        return parse_decimal(value, what)
+    except InvalidInput as error:
+        code = "infinite_quantity" if error.code == "infinite_amount" else error.code
+        raise InvalidInput(error.message, code=code, field="usage") from error
+
+
+def _plain(value: Any, what: str) -> Quantity:
+    if value < 0:
+        raise InvalidInput(
+            f"{what} is {value}; a quantity is never negative", code="negative_quantity", field="usage"
+        )
+    if value > QUANTITY_MAX:
+        raise InvalidInput(f"{what} is beyond 10^15", code="infinite_quantity", field="usage")
+    whole = int(value)
+    return whole if whole == value else value.normalize()
+
+
+def _usage(usage: Mapping[str, object]) -> dict[str, Quantity]:
+    clean: dict[str, Quantity] = {}
+    for name, value in usage.items():
+        # Comparing the class keeps bool out, which isinstance would let through.
+        if value.__class__ is int and 0 <= value <= QUANTITY_MAX and name in METERS:
+            clean[name] = value
+        elif value is not None:
+            clean[name] = _slow_quantity(name, value)
+    return clean
+
+
+def _slow_quantity(name: str, value: object) -> Quantity:
+    meter = METERS.get(name)
+    if meter is None:
+        raise unknown_meter(name)
+    result = quantity(value, name)
+    if meter.whole and not isinstance(result, int):
+        raise InvalidInput(
+            f"{name} is {result}, but {meter.unit}s come whole", code="fractional_quantity", field="usage"
+        )
+    return result
+
+
+def _required(value: object, field: str) -> str:
+    text = _text(value, field)
+    if text is None:
+        raise InvalidInput(f"{field} is empty", code="missing_field", field=field)
+    return text
+
+
+def _text(value: object, field: str) -> str | None:
+    # The fast way for the usual name: comparing the class costs less than isinstance and lets no subclass in.
+    if value.__class__ is str and value.isascii() and 0 < len(value) <= TEXT_CHARACTERS_MAX and "\0" not in value:
+        return value
+    return _slow_text(value, field, TEXT_CHARACTERS_MAX)
+
+
+def _slow_text(value: object, field: str, characters_max: int, *, cut: bool = False) -> str | None:
+    if not isinstance(value, str):
+        if isinstance(value, bool | float | bytes) or not hasattr(value, "__str__"):
+            raise InvalidInput(f"{field} is {type(value).__name__}, not text", code="bad_text", field=field)
+        value = str(value)
+    if "\0" in value:
+        raise InvalidInput(f"{field} holds a NUL byte; remove it", code="nul_byte", field=field)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{field} is not valid Unicode text", code="bad_text", field=field) from error
+    if len(value) > characters_max:
+        if cut:
+            return value[: characters_max - 1] + "…"
+        raise InvalidInput(
+            f"{field} has {len(value):,} characters; at most {characters_max:,} are kept",
+            code="text_too_long",
+            field=field,
+        )
+    return value or None
+
+
+def _pairs(values: Mapping[str, object], field: str) -> dict[str, str]:
+    """Flat text pairs: nested mappings get dotted names, None is left out, booleans are true and false."""
+    flat: dict[str, str] = {}
+    try:
+        _flatten(values, "", flat, field, 0)
+    except AttributeError as error:
+        raise InvalidInput(f"{field} is a mapping of name to value", code="bad_text", field=field) from error
+    if len(flat) > TAGS_MAX or sum(len(name) + len(text) for name, text in flat.items()) > TAGS_CHARACTERS_MAX:
+        raise InvalidInput(
+            f"{field} hold more than {TAGS_MAX} names or {TAGS_CHARACTERS_MAX:,} characters; keep big data elsewhere",
+            code="tags_too_large",
+            field=field,
+        )
+    return flat
+
+
+def _flatten(values: Mapping[str, object], prefix: str, flat: dict[str, str], field: str, depth: int) -> None:
+    for name, value in values.items():
+        if value.__class__ is str and not prefix:
+            text = _text(value, field) if len(value) <= TEXT_CHARACTERS_MAX else value
+            flat[_required(name, field)] = text or ""
+        elif isinstance(value, Mapping) and depth < 8:
+            _flatten(value, f"{prefix}{name}.", flat, field, depth + 1)
+        elif value is not None:
+            flat[_required(f"{prefix}{name}", field)] = _scalar_text(value, field)
+
+
+def _scalar_text(value: object, field: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    return _slow_text(value, field, TAGS_CHARACTERS_MAX + 1) or ""
+
+
+def _parameters(parameters: Mapping[str, object]) -> dict[str, Parameter]:
+    clean: dict[str, Parameter] = {}
+    for name, value in parameters.items():
+        if isinstance(value, Decimal):
+            clean[_required(name, "parameters")] = str(value)
+        elif value is None or isinstance(value, bool | int | float):
+            clean[_required(name, "parameters")] = value
+        else:
+            clean[_required(name, "parameters")] = _text(value, "parameters")
+    if len(clean) > TAGS_MAX:
+        raise InvalidInput(f"parameters hold more than {TAGS_MAX} names", code="tags_too_large", field="parameters")
+    return clean
+
+
+def _past(value: datetime | str, now: Instant, zone: str | None, field: str) -> Instant:
+    try:
+        instant = to_instant(value, zone)
+    except InvalidInput as error:
+        error.field = field
+        raise
+    if instant > now + FUTURE_MICROSECONDS_MAX:
+        raise InvalidInput(
+            f"{field} lies more than 5 minutes ahead of the ledger's clock", code="time_in_future", field=field
+        )
+    if instant < 0:
+        raise InvalidInput(f"{field} lies before 1970", code="bad_time", field=field)
+    return instant
+
+
+def _status(value: str) -> Status:
+    try:
+        return _STATUSES[value]
+    except (KeyError, TypeError):
+        known = ", ".join(_STATUSES)
+        raise InvalidInput(
+            f"status {str(value)[:40]!r} is none of {known}", code="unknown_status", field="status"
+        ) from None
+
+
+def _basis(value: str) -> Basis:
+    try:
+        return _BASES[value]
+    except (KeyError, TypeError):
+        known = ", ".join(_BASES)
+        raise InvalidInput(
+            f"basis {str(value)[:40]!r} is none of {known}", code="unknown_basis", field="basis"
+        ) from None
+
+
+def _count(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= COUNT_MAX:
+        raise InvalidInput(
+            "count is how many identical calls this event stands for: a whole number from 1",
+            code="bad_count",
+            field="count",
+        )
+    return value
+
+
+def _duration(value: object) -> Decimal:
+    return Decimal(quantity(value, "duration_s"))
+
+
+def _reported(value: object, currency: str) -> Money:
+    if isinstance(value, Money):
+        return value
+    if isinstance(value, float):
+        # A provider's JSON number: its repr is what was sent, cut to the 12 decimals that money has.
+        value = Decimal(repr(value)).quantize(Decimal("1e-12"))
+    return Money.of(value, currency)

@@ -1,0 +1,72 @@
+"""Settings from `outlay.toml` and the environment: the only reader of os.environ.
+
+The environment wins over the file, and what a program passes wins over both. The file is `outlay.toml` in the
+working directory or a parent, or what OUTLAY_CONFIG names.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outlay.errors import InvalidInput
+
+FILE_NAME = "outlay.toml"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a process is told about its ledger. Each field is also an environment variable OUTLAY_<FIELD>."""
+
+    ledger: str = "outlay.db"
+    currency: str = "USD"
+    zone: str = "UTC"
+    synchronous: str = "normal"
+    prices: str | None = None
+    prices_age_days_max: int = 31
+    categories: dict[str, list[str]] = {}
+    metered: list[str] = []
+
+
+def load_settings(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force. Raises InvalidInput `bad_config` naming the file and the field."""
+    environment = os.environ if environment is None else environment
+    path = _find(folder or Path.cwd(), environment.get("OUTLAY_CONFIG"))
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path} is not TOML: {error}", code="bad_config") from error
+    known = {field: field for field in Settings.__struct_fields__}
+    sections = {name: values[name] for name in values if name in known}
+    sections.update(_from_environment(environment))
+    try:
+        return msgspec.convert(sections, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"{path or 'the environment'}: {error}", code="bad_config") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: environment[f"OUTLAY_{name.upper()}"]
+        for name in ("ledger", "currency", "zone", "synchronous", "prices", "prices_age_days_max")
+        if environment.get(f"OUTLAY_{name.upper()}")
+    }
+
+
+def _find(folder: Path, named: str | None) -> Path | None:
+    if named:
+        path = Path(named)
+        if not path.is_file():
+            raise InvalidInput(f"OUTLAY_CONFIG names {path}, which is no file", code="bad_config")
+        return path
+    for candidate in (folder, *folder.parents):
+        path = candidate / FILE_NAME
+        if path.is_file():
+            return path
+    return None

@@ -1,0 +1,72 @@
+"""Opening a ledger: an address becomes a store, with the catalogue and the user's prices in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from outlay.api import Ledger
+from outlay.clock import Clock, SystemClock, zone_info
+from outlay.config import Settings, load_settings
+from outlay.errors import InvalidInput
+from outlay.ledger.store import LedgerStore
+from outlay.pricing.catalogue import shipped
+
+SYNCHRONOUS = ("normal", "full")
+
+
+def open_ledger(
+    address: str | Path,
+    *,
+    currency: str = "USD",
+    zone: str = "UTC",
+    clock: Clock | None = None,
+    synchronous: str = "normal",
+    prices: str | Path | None = None,
+) -> Ledger:
+    """As `outlay.open`."""
+    zone_info(zone)
+    if synchronous not in SYNCHRONOUS:
+        raise InvalidInput(f"synchronous is {synchronous!r}; use normal or full", code="bad_setting")
+    clock = clock or SystemClock()
+    store, spool_folder = _store(str(address), currency, zone, synchronous, clock)
+    _bring_catalogue(store, clock)
+    ledger = Ledger(store, clock, spool_folder)
+    if prices is not None:
+        ledger.add_prices(Path(prices))
+    return ledger
+
+
+def open_configured(settings: Settings | None = None) -> Ledger:
+    """The ledger that `outlay.toml` and the environment name."""
+    settings = settings or load_settings()
+    return open_ledger(
+        settings.ledger,
+        currency=settings.currency,
+        zone=settings.zone,
+        synchronous=settings.synchronous,
+        prices=settings.prices,
+    )
+
+
+def _store(address: str, currency: str, zone: str, synchronous: str, clock: Clock) -> tuple[LedgerStore, Path | None]:
+    if address in ("memory:", ":memory:"):
+        from outlay.ledger.memory import MemoryStore
+
+        return MemoryStore(currency=currency, zone=zone), None
+    if "://" in address and not address.startswith("sqlite:///"):
+        scheme = address.split("://", 1)[0]
+        raise InvalidInput(
+            f"address {scheme}://… is not known; use a path, sqlite:///path or memory:", code="unknown_address"
+        )
+    from outlay.ledger.sqlite import SqliteStore
+
+    path = Path(address.removeprefix("sqlite:///")).expanduser()
+    store = SqliteStore(path, currency=currency, zone=zone, synchronous=synchronous, now=clock.now)
+    return store, path.with_name(path.name + ".spool")
+
+
+def _bring_catalogue(store: LedgerStore, clock: Clock) -> None:
+    """Put the shipped catalogue into a ledger that lacks it. A version once kept is never put back in force."""
+    identity, body = shipped()
+    if identity not in {known for known, _, _ in store.catalogues()}:
+        store.put_catalogue(identity, body, clock.now(), activate=True)

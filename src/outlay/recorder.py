@@ -1,0 +1,309 @@
+"""The write path, in order: an event is rated by the book in force and appended to the ledger.
+
+Corrections go the same way: the event as it should have been is rated and takes the place of the live
+version, which is reversed. Nothing is ever edited.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from outlay.capture.intake import event_of_mapping
+from outlay.clock import Clock, Instant, utc_day
+from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound
+from outlay.ledger.rules import fingerprint, live_version
+from outlay.ledger.store import Amendment, EntryFilter, LedgerStore, StaleBook
+from outlay.model import (
+    Appended,
+    Basis,
+    Entry,
+    EntryKind,
+    ExchangeRate,
+    Outcome,
+    PricingStatus,
+    Rate,
+    Rating,
+    Recorded,
+    Unrated,
+    UsageEvent,
+)
+from outlay.pricing.book import PriceBook
+from outlay.pricing.rate import rate
+
+STALE_RETRIES_MAX: Final = 10
+RECORD_GROUP: Final = 10_000
+REPRICE_GROUP: Final = 1_000
+EXCHANGE_SETTING: Final = "exchange_rates"
+_WRITTEN: Final = (Outcome.CREATED.value, Outcome.EXISTS.value)
+
+
+class Repriced(msgspec.Struct, frozen=True):
+    """One event whose cost changes under the book in force; amounts in picounits."""
+
+    id: str
+    provider: str
+    service: str
+    before: int
+    after: int
+    entry: Entry
+    rating: Rating
+
+
+class Recorder:
+    """Rates events and writes them. Safe to share between threads."""
+
+    def __init__(self, store: LedgerStore, clock: Clock) -> None:
+        """The book is read from `store` at first use, and again whenever its epoch has moved."""
+        self.store = store
+        self.clock = clock
+        self._book: PriceBook | None = None
+        self._epoch = -1
+        self._loading = threading.Lock()
+
+    @property
+    def book(self) -> PriceBook:
+        """The price book in force when this process last looked; a write looks again."""
+        book = self._book
+        return self._load() if book is None else book
+
+    def refresh(self) -> PriceBook:
+        """Read the book anew if the ledger's epoch has moved."""
+        if self._book is None or self.store.epoch() != self._epoch:
+            return self._load()
+        return self._book
+
+    def rate(self, event: UsageEvent) -> Rating:
+        """What the event costs under the book in force."""
+        return rate(event, self.book)
+
+    def record(self, event: UsageEvent, *, tolerant: bool = False) -> Appended:
+        """Rate and keep one event. `tolerant` keeps an event whose numbers contradict each other, unpriced.
+
+        Raises InvalidInput (`part_exceeds_whole`, unless tolerant), or LedgerError from the store.
+        """
+        return self._append_rated([event], tolerant=tolerant)[0]
+
+    def record_group(self, events: Sequence[UsageEvent]) -> list[Recorded]:
+        """Rate and keep events in one transaction; an outcome each, in order. Contradictions are kept unpriced."""
+        appended = self._append_rated(events, tolerant=True)
+        return [
+            self.recorded(index, event, result)
+            for index, (event, result) in enumerate(zip(events, appended, strict=True))
+        ]
+
+    def record_stream(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> Iterator[Recorded]:
+        """Keep many events, 10,000 a transaction; one outcome each, in order. What is refused is said, not raised."""
+        first = 0
+        group: list[Mapping[str, Any] | UsageEvent] = []
+        for event in events:
+            group.append(event)
+            if len(group) == RECORD_GROUP:
+                yield from self._record_mixed(group, first)
+                first += len(group)
+                group = []
+        if group:
+            yield from self._record_mixed(group, first)
+
+    def entry_of(self, event: UsageEvent, rating: Rating, now: Instant) -> Entry:
+        """The entry of a rated event, recorded `now`."""
+        return Entry(
+            event=event,
+            rating=rating,
+            recorded_at=now,
+            counted_at=event.occurred_from,
+            fingerprint=fingerprint(event),
+            basis=rating.basis,
+            probe_days=_probe_days(event) if event.id_given else (),
+        )
+
+    @staticmethod
+    def recorded(index: int, event: UsageEvent, result: Appended) -> Recorded:
+        """The outcome of one event for `record_many` and the spool."""
+        if result.code in _WRITTEN:
+            rating = result.entry.rating if result.entry is not None else None
+            return Recorded(
+                index,
+                event.id,
+                result.code,
+                rating.amount if rating else 0,
+                rating.status if rating else None,
+            )
+        return Recorded(index, event.id, result.code, message=conflict(event, result).message)
+
+    def correct(self, entries: list[Entry], event: UsageEvent | None, reason: str) -> Entry:
+        """Replace the live version among `entries` by `event`, rated now (None cancels it); what now stands.
+
+        Raises NotFound `already_cancelled`, or EventConflict `changed_meanwhile` where another correction won.
+        """
+        live = live_version(entries)
+        if live is None:
+            raise NotFound(f"event {entries[0].event.id} was cancelled; record it anew", code="already_cancelled")
+        now = self.clock.now()
+        replacement = (
+            None if event is None else self._replacement(live, event, rate(event, self.refresh()), now, reason)
+        )
+        result = self.store.amend([Amendment(live.seq, replacement, now, reason)])[0]
+        if result.entry is None or result.code != Outcome.CREATED:
+            raise EventConflict(
+                f"event {live.event.id} was corrected by somebody else meanwhile; look again", code=result.code
+            )
+        return result.entry
+
+    def repriced(self, filter: EntryFilter) -> Iterator[Repriced | None]:
+        """Walk live entries; yields what changes under the book in force, None for what stays."""
+        book = self.refresh()
+        for entry in self.store.entries(filter):
+            if entry.basis in (Basis.BILLED, Basis.ADJUSTED) or entry.sign < 0:
+                continue
+            event = entry.event
+            rating = rated_tolerantly(event, book)
+            if _same_price(rating, entry.rating):
+                yield None
+            else:
+                yield Repriced(
+                    event.id, event.provider, event.service, entry.rating.amount, rating.amount, entry, rating
+                )
+
+    def amend_repriced(self, changes: Iterable[Repriced], reason: str) -> int:
+        """Write corrections for what `repriced` found, in groups; how many were written."""
+        written = 0
+        group: list[Amendment] = []
+        for change in changes:
+            now = self.clock.now()
+            replacement = self._replacement(change.entry, change.entry.event, change.rating, now, reason)
+            group.append(Amendment(change.entry.seq, replacement, now, reason))
+            if len(group) == REPRICE_GROUP:
+                written += self._amend(group)
+                group = []
+        return written + (self._amend(group) if group else 0)
+
+    def add_rates(self, rates: Sequence[Rate]) -> None:
+        """Keep user rates; from here on events are rated by them."""
+        self.store.add_rates(rates)
+        self._load()
+
+    def add_exchange_rates(self, rates: Sequence[ExchangeRate]) -> None:
+        """Keep exchange rates by date; the newest row of a date and currency counts."""
+        kept = [*self.exchange_rates(), *rates]
+        self.store.put_setting(EXCHANGE_SETTING, msgspec.json.encode(kept).decode())
+        self._load()
+
+    def exchange_rates(self) -> list[ExchangeRate]:
+        """The exchange rates that the ledger keeps."""
+        text = self.store.setting(EXCHANGE_SETTING)
+        return msgspec.json.decode(text, type=list[ExchangeRate]) if text else []
+
+    def _record_mixed(self, group: Sequence[Mapping[str, Any] | UsageEvent], first: int) -> list[Recorded]:
+        """One group of `record_stream`, whose members may be bad. `first` is the index of its first member."""
+        now, currency = self.clock.now(), self.store.currency
+        book = self.refresh()
+        outcomes: list[Recorded] = []
+        rated: list[Entry] = []
+        for at, fields in enumerate(group, first):
+            try:
+                event = fields if isinstance(fields, UsageEvent) else event_of_mapping(fields, now, currency)
+                rated.append(self.entry_of(event, rate(event, book), now))
+            except InvalidInput as error:
+                outcomes.append(Recorded(at, _id_of(fields), error.code, message=error.message))
+            else:
+                outcomes.append(Recorded(at, event.id, Outcome.CREATED))
+        written = iter(zip(rated, self._append_entries(rated), strict=True))
+        for place, outcome in enumerate(outcomes):
+            if not outcome.message:
+                entry, result = next(written)
+                outcomes[place] = self.recorded(outcome.index, entry.event, result)
+        return outcomes
+
+    def _append_entries(self, entries: Sequence[Entry]) -> list[Appended]:
+        if not entries:
+            return []
+        try:
+            return self.store.append(entries, epoch=self._epoch)
+        except StaleBook:
+            return self._append_rated([entry.event for entry in entries], tolerant=True)
+
+    def _append_rated(self, events: Sequence[UsageEvent], *, tolerant: bool) -> list[Appended]:
+        for _ in range(STALE_RETRIES_MAX):
+            book, epoch = self.book, self._epoch
+            now = self.clock.now()
+            rater = rated_tolerantly if tolerant else rate
+            entries = [self.entry_of(event, rater(event, book), now) for event in events]
+            try:
+                return self.store.append(entries, epoch=epoch)
+            except StaleBook:
+                self._load()
+        raise LedgerError("prices change faster than events can be rated; try again", code="stale_book")
+
+    def _amend(self, group: list[Amendment]) -> int:
+        return sum(result.code == Outcome.CREATED for result in self.store.amend(group))
+
+    def _replacement(self, live: Entry, event: UsageEvent, rating: Rating, now: Instant, reason: str) -> Entry:
+        return Entry(
+            event=event,
+            rating=rating,
+            recorded_at=now,
+            counted_at=live.counted_at,
+            fingerprint=fingerprint(event),
+            basis=rating.basis,
+            kind=EntryKind.CORRECTION,
+            corrects=live.corrects or live.seq,
+            reason=reason,
+        )
+
+    def _load(self) -> PriceBook:
+        with self._loading:
+            # The epoch is read first: a change between the two reads is seen as stale at the next write.
+            epoch = self.store.epoch()
+            found = self.store.catalogue()
+            if found is None:
+                raise LedgerError("this ledger has no price catalogue; open it with outlay.open", code="no_catalogue")
+            identity, body = found
+            self._book = PriceBook.of(
+                body, identity, self.store.rates(), self.exchange_rates(), currency=self.store.currency
+            )
+            self._epoch = epoch
+            return self._book
+
+
+def conflict(event: UsageEvent, result: Appended) -> EventConflict:
+    """The refusal of an id that stands with another body."""
+    field = result.code.removeprefix("exists_with_different_")
+    return EventConflict(
+        f"event {event.id} is recorded already with another {field}; use a new id, or correct({event.id!r}, …)",
+        code=result.code,
+        id=event.id,
+        field=field,
+    )
+
+
+def rated_tolerantly(event: UsageEvent, book: PriceBook) -> Rating:
+    """The rating, or for numbers that contradict each other an unpriced one that says so."""
+    try:
+        return rate(event, book)
+    except InvalidInput as error:
+        unrated = tuple(Unrated(meter, quantity, error.message) for meter, quantity in event.usage.items())
+        return Rating((), 0, PricingStatus.UNPRICED, unrated, basis=event.basis)
+
+
+def _id_of(fields: object) -> str:
+    if isinstance(fields, UsageEvent):
+        return fields.id
+    return str(fields.get("id") or "") if isinstance(fields, Mapping) else ""
+
+
+def _probe_days(event: UsageEvent) -> tuple[int, ...]:
+    day = utc_day(event.occurred_from)
+    return (day - 1, day + 1) if event.time_given else (day - 1,)
+
+
+def _same_price(one: Rating, other: Rating) -> bool:
+    if (one.amount, one.status, len(one.lines)) != (other.amount, other.status, len(other.lines)):
+        return False
+    return all(
+        left.meter == right.meter and left.amount == right.amount and left.quantity == right.quantity
+        for left, right in zip(one.lines, other.lines, strict=True)
+    )
