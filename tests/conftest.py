@@ -1,0 +1,54 @@
+"""What all tests share: where recorded input lies, a driven clock, and the choice of the big counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import outlay
+
+ROOT = Path(__file__).parent.parent
+SOAK = bool(os.environ.get("OUTLAY_SOAK"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the soak tests to `make soak`: deselected, so that the closing line counts them, never silently."""
+    if SOAK:
+        return
+    soak = [item for item in items if item.get_closest_marker("soak")]
+    if soak:
+        items[:] = [item for item in items if item not in soak]
+        config.hook.pytest_deselected(items=soak)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Recorded input: OUTLAY_TEST_DATA, or ../shared/data beside the repository."""
+    folder = Path(os.environ.get("OUTLAY_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "cassettes").is_dir():
+        pytest.skip(f"recorded input is missing: OUTLAY_TEST_DATA names {folder}")
+    return folder
+
+
+@pytest.fixture
+def clock() -> outlay.FrozenClock:
+    """A clock that stands at noon of 10 March 2026 until a test moves it."""
+    return outlay.FrozenClock("2026-03-10T12:00:00Z")
+
+
+@pytest.fixture
+def memory(clock: outlay.FrozenClock) -> Iterator[outlay.Ledger]:
+    """A ledger in memory on the driven clock."""
+    with outlay.open("memory:", clock=clock) as ledger:
+        yield ledger
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def ledger(request: pytest.FixtureRequest, clock: outlay.FrozenClock, tmp_path: Path) -> Iterator[outlay.Ledger]:
+    """A ledger on the driven clock, once in memory and once in a file."""
+    address = "memory:" if request.param == "memory" else str(tmp_path / "outlay.db")
+    with outlay.open(address, clock=clock) as ledger:
+        yield ledger
