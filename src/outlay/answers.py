@@ -8,6 +8,8 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
+from msgspec.structs import replace
+
 from outlay.clock import Instant
 from outlay.errors import MissingExtra
 from outlay.ledger.store import JobOutcome
@@ -21,6 +23,9 @@ class Costs:
 
     def __init__(self, table: CostTable) -> None:
         """Views on `table`."""
+        if table.currency != "USD":
+            rows = tuple(replace(row, currency=table.currency) for row in table.rows)
+            table = replace(table, rows=rows, total=replace(table.total, currency=table.currency))
         self.table = table
 
     @property
@@ -62,10 +67,6 @@ class Costs:
     def spooled(self) -> int:
         """How many events wait in spools and are not in these figures yet."""
         return self.table.spooled
-
-    def amount(self, row: CostRow) -> Money:
-        """A row's cost."""
-        return Money(row.amount, self.currency)
 
     def shares(self) -> dict[str, Money]:
         """The total split by what it rests on: measured, reported, estimated, billed, adjusted."""

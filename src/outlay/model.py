@@ -288,6 +288,12 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     amount_max: int | None = None
     first_at: Instant | None = None
     last_at: Instant | None = None
+    currency: str = "USD"
+
+    @property
+    def cost(self) -> Money:
+        """The group's cost, exactly."""
+        return Money(self.amount, self.currency)
 
 
 class CostTable(msgspec.Struct, frozen=True, kw_only=True):
