@@ -28,7 +28,7 @@ from outlay.arguments import (
 )
 from outlay.calls import Call, Function, attributed, inherited, tracked_function
 from outlay.capture.extract import extract
-from outlay.capture.intake import build_event, event_of_mapping
+from outlay.capture.intake import build_event
 from outlay.clock import DAY_MICROSECONDS, Clock, Instant, date_to_day
 from outlay.errors import AmbiguousId, InvalidInput, NotFound
 from outlay.ledger.rules import live_version
@@ -130,8 +130,7 @@ class Ledger:
 
     def price(self, **fields: Unpack[EventFields]) -> Receipt:
         """What a call would cost: a receipt of which nothing is kept. Fields as for `record`."""
-        fields.setdefault("id", PRICED)
-        event = build_event(now=self.clock.now(), currency=self.currency, **fields)
+        event = build_event(fields, self.clock.now(), self.currency, id=PRICED)
         return Receipt(event, PRICED, self.currency, rating=self.recorder.rate(event))
 
     def track(self, **fields: Unpack[EventFields]) -> Call:
@@ -420,7 +419,7 @@ class Ledger:
     # Inner
 
     def _event(self, fields: Mapping[str, Any]) -> UsageEvent:
-        return event_of_mapping(inherited(fields), self.clock.now(), self.currency)
+        return build_event(inherited(fields), self.clock.now(), self.currency)
 
     def _keep(self, event: UsageEvent, wait: bool) -> Receipt:
         if self.spool is not None and (not wait or _loop_runs()):
@@ -457,7 +456,7 @@ class Ledger:
         return sorted(receipts, key=lambda receipt: receipt.event.occurred_from)
 
     def _changed(self, event: UsageEvent, changes: Mapping[str, Any]) -> UsageEvent:
-        checked = event_of_mapping(
+        checked = build_event(
             {"provider": event.provider, "service": event.service, **changes}, self.clock.now(), self.currency
         )
         return replace(event, **{name: getattr(checked, name) for name in changes})

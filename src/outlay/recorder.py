@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlay.capture.intake import event_of_mapping
+from outlay.capture.intake import build_event
 from outlay.clock import Clock, Instant, utc_day
 from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound
 from outlay.ledger.rules import fingerprint, live_version
@@ -205,7 +205,7 @@ class Recorder:
         rated: list[Entry] = []
         for at, fields in enumerate(group, first):
             try:
-                event = fields if isinstance(fields, UsageEvent) else event_of_mapping(fields, now, currency)
+                event = fields if isinstance(fields, UsageEvent) else build_event(fields, now, currency)
                 rated.append(self.entry_of(event, rate(event, book), now))
             except InvalidInput as error:
                 outcomes.append(Recorded(at, _id_of(fields), error.code, message=error.message))

@@ -6,8 +6,9 @@ Every refusal is an InvalidInput with a stable code, raised before anything is w
 from __future__ import annotations
 
 import os
+import random
 import time as _time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -26,121 +27,60 @@ QUANTITY_MAX: Final = 10**15
 COUNT_MAX: Final = 10**9
 FUTURE_MICROSECONDS_MAX: Final = 5 * 60 * 1_000_000
 _PLACES: Final = Decimal("1e-9")
-_NO_TAGS: Final[dict[str, str]] = {}
-_NO_PARAMETERS: Final[dict[str, Parameter]] = {}
-_NO_USAGE: Final[dict[str, Quantity]] = {}
 _STATUSES: Final = {status.value: status for status in Status}
 _BASES: Final = {basis.value: basis for basis in (Basis.MEASURED, Basis.REPORTED, Basis.ESTIMATED)}
 
-FIELDS: Final = frozenset(
-    (
-        "provider",
-        "service",
-        "operation",
-        "usage",
-        "conditions",
-        *ATTRIBUTIONS,
-        "tags",
-        "id",
-        "time",
-        "time_to",
-        "status",
-        "error",
-        "step",
-        "duration_s",
-        "parameters",
-        "count",
-        "reported_cost",
-        "basis",
-        "call_key",
-    )
-)
-"""The fields that `record` takes, and a JSONL line or CSV column may bear."""
-
 
 def build_event(
-    *,
-    now: Instant,
-    provider: str,
-    service: str,
-    operation: str | None = None,
-    usage: Mapping[str, object] | None = None,
-    conditions: Mapping[str, object] | None = None,
-    user: str | None = None,
-    customer: str | None = None,
-    team: str | None = None,
-    project: str | None = None,
-    feature: str | None = None,
-    job: str | None = None,
-    environment: str | None = None,
-    request: str | None = None,
-    trace: str | None = None,
-    tags: Mapping[str, object] | None = None,
-    id: str | None = None,
-    time: datetime | str | None = None,
-    time_to: datetime | str | None = None,
-    status: str = "ok",
-    error: str | None = None,
-    step: str | None = None,
-    duration_s: object = None,
-    parameters: Mapping[str, object] | None = None,
-    count: int = 1,
-    reported_cost: object = None,
-    basis: str | None = None,
-    call_key: str | None = None,
-    currency: str = "USD",
-    zone: str | None = None,
+    fields: Mapping[str, Any], now: Instant, currency: str = "USD", *, zone: str | None = None, id: str | None = None
 ) -> UsageEvent:
-    """The event of one call, as recorded at `now`; naive times are read in `zone` if one is given.
+    """The event of one call as recorded at `now`, from `record`'s fields by name.
 
-    Raises InvalidInput with one of the codes `missing_field`, `bad_text`, `text_too_long`, `nul_byte`,
-    `unknown_meter`, `negative_quantity`, `fractional_quantity`, `not_a_number`, `infinite_quantity`,
-    `too_precise`, `tags_too_large`, `naive_time`, `bad_time`, `time_in_future`, `time_reversed`,
-    `unknown_status`, `unknown_basis`, `bad_count`, `float_money`.
+    Naive times are read in `zone` if one is given. An id is made unless the fields or `id` give one. Raises
+    InvalidInput with one of the codes `missing_field`, `unknown_field`, `bad_event`, `bad_text`, `text_too_long`,
+    `nul_byte`, `unknown_meter`, `negative_quantity`, `fractional_quantity`, `not_a_number`, `infinite_quantity`,
+    `too_precise`, `tags_too_large`, `naive_time`, `bad_time`, `time_in_future`, `time_reversed`, `unknown_status`,
+    `unknown_basis`, `bad_count`, `float_money`.
     """
-    occurred_from = now if time is None else _past(time, now, zone, "time")
-    occurred_to = occurred_from if time_to is None else _past(time_to, now, zone, "time_to")
-    if occurred_to < occurred_from:
-        raise InvalidInput("time_to lies before time; swap them", code="time_reversed", field="time_to")
-    return UsageEvent(
-        id=make_id(now) if id is None else _required(id, "id"),
-        provider=_required(provider, "provider"),
-        service=_required(service, "service"),
-        occurred_from=occurred_from,
-        occurred_to=occurred_to,
-        operation=None if operation is None else _text(operation, "operation"),
-        usage=_usage(usage) if usage else _NO_USAGE,
-        conditions=_pairs(conditions, "conditions") if conditions else _NO_TAGS,
-        status=Status.OK if status == "ok" else _status(status),
-        user=None if user is None else _text(user, "user"),
-        customer=None if customer is None else _text(customer, "customer"),
-        team=None if team is None else _text(team, "team"),
-        project=None if project is None else _text(project, "project"),
-        feature=None if feature is None else _text(feature, "feature"),
-        job=None if job is None else _text(job, "job"),
-        environment=None if environment is None else _text(environment, "environment"),
-        request=None if request is None else _text(request, "request"),
-        trace=None if trace is None else _text(trace, "trace"),
-        step=None if step is None else _text(step, "step"),
-        tags=_pairs(tags, "tags") if tags else _NO_TAGS,
-        error=None if error is None else _slow_text(error, "error", ERROR_CHARACTERS_MAX, cut=True),
-        duration_s=None if duration_s is None else _duration(duration_s),
-        parameters=_parameters(parameters) if parameters else _NO_PARAMETERS,
-        count=1 if count == 1 else _count(count),
-        basis=Basis.MEASURED if basis is None else _basis(basis),
-        reported_cost=None if reported_cost is None else _reported(reported_cost, currency),
-        call_key=None if call_key is None else _text(call_key, "call_key"),
-        id_given=id is not None,
-        time_given=time is not None,
-    )
-
-
-def event_of_mapping(fields: Mapping[str, Any], now: Instant, currency: str, zone: str | None = None) -> UsageEvent:
-    """The event of a dict with `record`'s names. Raises InvalidInput `unknown_field`, or as `build_event`."""
+    clean: dict[str, Any] = {}
     try:
-        return build_event(now=now, currency=currency, zone=zone, **fields)
-    except TypeError as error:
+        for name, value in fields.items():
+            if value is None:
+                continue
+            # The fast way for the usual name: comparing the class costs less than isinstance, no subclass gets in.
+            if (
+                value.__class__ is str
+                and name in _TEXT_FIELDS
+                and 0 < len(value) <= TEXT_CHARACTERS_MAX
+                and value.isascii()
+                and "\0" not in value
+            ):
+                clean[name] = value
+            else:
+                clean[name] = _CHECKS[name](value, name)
+        if "time" in clean or "time_to" in clean or "reported_cost" in clean:
+            _place(clean, now, currency, zone)
+        else:
+            clean["occurred_from"] = clean["occurred_to"] = now
+        if "id" in clean:
+            clean["id_given"] = True
+        else:
+            clean["id"] = id or make_id(now)
+        return UsageEvent(**clean)
+    except (KeyError, TypeError, AttributeError) as error:
         raise _field_error(fields) from error
+
+
+def _place(clean: dict[str, Any], now: Instant, currency: str, zone: str | None) -> None:
+    """Read what needs the clock, the zone or the currency."""
+    time, time_to = clean.pop("time", None), clean.pop("time_to", None)
+    clean["occurred_from"] = now if time is None else _past(time, now, zone, "time")
+    clean["occurred_to"] = clean["occurred_from"] if time_to is None else _past(time_to, now, zone, "time_to")
+    clean["time_given"] = time is not None
+    if clean["occurred_to"] < clean["occurred_from"]:
+        raise InvalidInput("time_to lies before time; swap them", code="time_reversed", field="time_to")
+    if "reported_cost" in clean:
+        clean["reported_cost"] = _reported(clean["reported_cost"], currency)
 
 
 def _field_error(fields: object) -> InvalidInput:
@@ -159,10 +99,23 @@ def _field_error(fields: object) -> InvalidInput:
 
 def make_id(now: Instant) -> str:
     """A UUIDv7 (RFC 9562): the millisecond of `now`, then 74 random bits, so ids sort by time."""
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (now // 1000) << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & 0x3FFF_FFFF_FFFF_FFFF)
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    milliseconds = f"{now // 1000:012x}"
+    bits = _dice().getrandbits(74)
+    first, last = bits >> 62, bits & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    tail = f"{last:016x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{first:03x}-{tail[:4]}-{tail[4:]}"
+
+
+_seeded: list[Any] = [0, random.Random()]
+
+
+def _dice() -> random.Random:
+    """Random bits of this process: seeded anew after any fork, also one that Python could not see."""
+    pid = os.getpid()
+    if _seeded[0] != pid:
+        _seeded[:] = [pid, random.Random()]
+    dice: random.Random = _seeded[1]
+    return dice
 
 
 def stopwatch_s() -> float:
@@ -212,7 +165,7 @@ def _plain(value: Any, what: str) -> Quantity:
     return whole if whole == value else value.normalize()
 
 
-def _usage(usage: Mapping[str, object]) -> dict[str, Quantity]:
+def _usage(usage: Mapping[str, object], _: str = "usage") -> dict[str, Quantity]:
     clean: dict[str, Quantity] = {}
     for name, value in usage.items():
         # Comparing the class keeps bool out, which isinstance would let through.
@@ -243,9 +196,6 @@ def _required(value: object, field: str) -> str:
 
 
 def _text(value: object, field: str) -> str | None:
-    # The fast way for the usual name: comparing the class costs less than isinstance and lets no subclass in.
-    if value.__class__ is str and value.isascii() and 0 < len(value) <= TEXT_CHARACTERS_MAX and "\0" not in value:
-        return value
     return _slow_text(value, field, TEXT_CHARACTERS_MAX)
 
 
@@ -306,7 +256,7 @@ def _scalar_text(value: object, field: str) -> str:
     return _slow_text(value, field, TAGS_CHARACTERS_MAX + 1) or ""
 
 
-def _parameters(parameters: Mapping[str, object]) -> dict[str, Parameter]:
+def _parameters(parameters: Mapping[str, object], _: str) -> dict[str, Parameter]:
     clean: dict[str, Parameter] = {}
     for name, value in parameters.items():
         if isinstance(value, Decimal):
@@ -335,7 +285,7 @@ def _past(value: datetime | str, now: Instant, zone: str | None, field: str) -> 
     return instant
 
 
-def _status(value: str) -> Status:
+def _status(value: str, _: str) -> Status:
     try:
         return _STATUSES[value]
     except (KeyError, TypeError):
@@ -345,7 +295,7 @@ def _status(value: str) -> Status:
         ) from None
 
 
-def _basis(value: str) -> Basis:
+def _basis(value: str, _: str) -> Basis:
     try:
         return _BASES[value]
     except (KeyError, TypeError):
@@ -355,7 +305,7 @@ def _basis(value: str) -> Basis:
         ) from None
 
 
-def _count(value: int) -> int:
+def _count(value: int, _: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= COUNT_MAX:
         raise InvalidInput(
             "count is how many identical calls this event stands for: a whole number from 1",
@@ -365,7 +315,7 @@ def _count(value: int) -> int:
     return value
 
 
-def _duration(value: object) -> Decimal:
+def _duration(value: object, _: str) -> Decimal:
     return Decimal(quantity(value, "duration_s"))
 
 
@@ -376,3 +326,31 @@ def _reported(value: object, currency: str) -> Money:
         # A provider's JSON number: its repr is what was sent, cut to the 12 decimals that money has.
         value = Decimal(repr(value)).quantize(Decimal("1e-12"))
     return Money.of(value, currency)
+
+
+def _error(value: object, field: str) -> str | None:
+    return _slow_text(value, field, ERROR_CHARACTERS_MAX, cut=True)
+
+
+def _later(value: object, _: str) -> object:
+    """Read by `_place`, which knows the clock, the zone and the currency."""
+    return value
+
+
+_TEXT_FIELDS: Final = frozenset(("operation", *ATTRIBUTIONS, "step", "call_key", "provider", "service", "id"))
+_CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
+    **dict.fromkeys(("provider", "service", "id"), _required),
+    **dict.fromkeys(("operation", *ATTRIBUTIONS, "step", "call_key"), _text),
+    **dict.fromkeys(("conditions", "tags"), _pairs),
+    **dict.fromkeys(("time", "time_to", "reported_cost"), _later),
+    "usage": _usage,
+    "status": _status,
+    "error": _error,
+    "duration_s": _duration,
+    "parameters": _parameters,
+    "count": _count,
+    "basis": _basis,
+}
+
+FIELDS: Final = frozenset(_CHECKS)
+"""The fields that `record` takes, and a JSONL line or CSV column may bear."""

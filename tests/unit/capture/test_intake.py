@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlay.capture.intake import build_event, event_of_mapping, make_id, quantity
+from outlay.capture.intake import build_event, make_id, quantity
 from outlay.clock import to_instant
 from outlay.errors import InvalidInput
 from outlay.model import Status
@@ -18,7 +18,7 @@ NOW = to_instant("2026-03-10T12:00:00Z")
 
 
 def event(**fields: Any) -> Any:
-    return build_event(now=NOW, **{"provider": "openai", "service": "gpt-4o", **fields})
+    return build_event({"provider": "openai", "service": "gpt-4o", **fields}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_bad_input_is_refused_by_name(fields: dict[str, Any], code: str) -> None
 )
 def test_a_mapping_that_is_no_event_is_refused_by_name(fields: Any, code: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        event_of_mapping(fields, NOW, "USD")
+        build_event(fields, NOW)
     assert refused.value.code == code
 
 
