@@ -1,0 +1,194 @@
+"""The spool keeps what it acknowledged, whatever becomes of its process, and books it once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from outlay.capture.intake import build_event
+from outlay.clock import to_instant
+from outlay.errors import LedgerFull, LedgerReadOnly
+from outlay.model import Recorded, UsageEvent
+from outlay.spool import Spool
+
+NOW = to_instant("2026-03-10T12:00:00Z")
+
+
+class Book:
+    """Stands where the ledger does: remembers ids, refuses those that start with `bad`."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def record_group(self, events: Sequence[UsageEvent]) -> list[Recorded]:
+        outcomes = []
+        for at, event in enumerate(events):
+            if event.id.startswith("bad"):
+                outcomes.append(Recorded(at, event.id, "exists_with_different_usage", message="another body"))
+            else:
+                self.ids.append(event.id)
+                outcomes.append(Recorded(at, event.id, "created"))
+        return outcomes
+
+
+def event(id: str) -> UsageEvent:
+    return build_event({"id": id, "provider": "openai", "service": "gpt-4o", "usage": {"input_tokens": 1}}, NOW)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_what_was_appended_is_booked_once_and_the_file_goes(tmp_path: Path) -> None:
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    for at in range(2_500):
+        spool.append(event(f"e{at}"))
+    spool.close()
+    assert book.ids == [f"e{at}" for at in range(2_500)]
+    assert files(tmp_path / "spool") == []
+    assert spool.pending() == 0
+
+
+def test_the_thread_books_without_being_asked(tmp_path: Path) -> None:
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    spool.append(event("e1"))
+    for _ in range(200):
+        if book.ids:
+            break
+        spool._stop.wait(0.02)
+    assert book.ids == ["e1"]
+    spool.close()
+
+
+def test_events_of_a_killed_process_are_adopted(tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from pathlib import Path
+from outlay.capture.intake import build_event
+from outlay.spool import Spool
+def never(events): import time; time.sleep(60)
+spool = Spool(Path({str(tmp_path / "spool")!r}), never)
+for at in range(100):
+    spool.append(build_event({{"id": f"e{{at}}", "provider": "p", "service": "s"}}, {NOW}))
+print("acknowledged", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL
+    assert "acknowledged" in died.stdout
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    assert spool.pending() == 100
+    assert spool.adopt() == 100
+    assert book.ids == [f"e{at}" for at in range(100)]
+    assert files(tmp_path / "spool") == []
+
+
+def test_a_living_processs_file_is_left_alone(tmp_path: Path) -> None:
+    def busy(events: Sequence[UsageEvent]) -> list[Recorded]:
+        raise LedgerFull
+
+    living = Spool(tmp_path / "spool", busy)
+    living.append(event("e1"))
+    book = Book()
+    other = Spool(tmp_path / "spool", book.record_group)
+    assert other.adopt() == 0
+    assert other.pending() == 1
+    assert book.ids == []
+    living._record_group = book.record_group
+    living.close()
+    assert book.ids == ["e1"]
+
+
+def test_what_cannot_be_booked_stays_for_the_next_opener(tmp_path: Path) -> None:
+    def full(events: Sequence[UsageEvent]) -> list[Recorded]:
+        raise LedgerFull
+
+    spool = Spool(tmp_path / "spool", full)
+    spool.append(event("e1"))
+    with pytest.raises(LedgerFull):
+        spool.close()
+    book = Book()
+    assert Spool(tmp_path / "spool", book.record_group).adopt() == 1
+    assert book.ids == ["e1"]
+
+
+def test_an_unfinished_append_hides_nothing_before_it_and_is_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(folder, Book().record_group)
+    spool._draining.acquire()  # the thread waits while the file is looked at
+    spool.append(event("e1"))
+    spool.append(event("e2"))
+    path = next(folder.glob("*.spool"))
+    whole = path.read_bytes()
+    (folder / "dead.spool").write_bytes(whole[:-3])
+    book = Book()
+    assert Spool(folder, book.record_group).adopt() == 1
+    assert book.ids == ["e1"]
+    torn = (folder / "dead.torn").read_bytes()
+    assert whole[:-3].endswith(torn)
+    spool._draining.release()
+    spool.close()
+
+
+def test_a_flipped_bit_is_seen(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(folder, Book().record_group)
+    spool._draining.acquire()
+    spool.append(event("e1"))
+    data = bytearray(next(folder.glob("*.spool")).read_bytes())
+    data[-1] ^= 1
+    (folder / "dead.spool").write_bytes(bytes(data))
+    book = Book()
+    assert Spool(folder, book.record_group).adopt() == 0
+    assert book.ids == []
+    assert (folder / "dead.torn").read_bytes() == bytes(data)
+    spool._draining.release()
+    spool.close()
+
+
+def test_what_the_ledger_refuses_is_kept_beside(tmp_path: Path) -> None:
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    spool.append(event("bad1"))
+    spool.append(event("e2"))
+    spool.close()
+    assert book.ids == ["e2"]
+    kept = (tmp_path / "spool" / "rejected.jsonl").read_text()
+    assert '"bad1"' in kept
+    assert "exists_with_different_usage" in kept
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_writes_a_file_of_its_own(tmp_path: Path) -> None:
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    spool.append(event("parent-1"))
+    child = os.fork()
+    if child == 0:
+        try:
+            spool.append(event("child-1"))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    spool.append(event("parent-2"))
+    spool.close()
+    left = Spool(tmp_path / "spool", book.record_group)
+    left.adopt()
+    assert sorted(book.ids) == ["child-1", "parent-1", "parent-2"]
+
+
+def test_a_folder_that_cannot_be_made_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    spool = Spool(tmp_path / "file" / "spool", Book().record_group)
+    with pytest.raises(Exception, match="spool") as failed:
+        spool.append(event("e1"))
+    assert type(failed.value).__name__ in (LedgerReadOnly.__name__, "LedgerError")
