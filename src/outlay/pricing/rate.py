@@ -194,7 +194,8 @@ def _leaf(usage: Mapping[str, Quantity], operation: Operation) -> Quantity:
 
 def _line(operation: Operation, found: Rate, quantity: Quantity, count: int) -> PricedLine:
     billed, note = quantity, operation.note
-    if quantity and (found.minimum is not None or found.increment is not None):
+    # A remainder beside parts that have their own line is no call of its own, so no minimum applies to it.
+    if quantity and not operation.minus and (found.minimum is not None or found.increment is not None):
         billed = _billed(quantity, found.minimum, found.increment)
         if billed != quantity:
             note = "; ".join(part for part in (note, f"{quantity} measured, {billed:f} billed") if part)

@@ -14,6 +14,8 @@ from importlib import import_module, metadata, resources
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
+
 from outlay.clock import DAY_MICROSECONDS, Instant, date_to_day
 from outlay.errors import MissingExtra
 from outlay.meters import METERS
@@ -30,6 +32,7 @@ from outlay.pricing.catalogue import (
     pack_rate,
     pack_services,
 )
+from outlay.pricing.conditions import DEFAULT_VALUES
 
 CARDS: Final = ("aws.toml", "media.toml")
 SHIPPED_ON: Final = "2026-11-22"
@@ -179,7 +182,18 @@ class _Provider:
                 merged: dict[str, Any] = {}
                 for index in reversed(chosen):
                     merged.update(_prices(variants[index].prices))
-                yield from self._rates_of(model, merged, span, dict(when))
+                if merged:
+                    yield from self._rates_of(model, merged, span, dict(when))
+                elif chosen and not _is_default(when):
+                    yield from self._same_as_base(model, span, dict(when))
+
+    def _same_as_base(self, model: Any, span: Span, conditions: dict[str, str]) -> Iterator[Rate]:
+        """A variant that is listed and changes no price: the base rates, so that the condition is known."""
+        for base in self._base_rates(model):
+            valid_from = max((at for at in (base.valid_from, span[0]) if at is not None), default=None)
+            valid_to = min((at for at in (base.valid_to, span[1]) if at is not None), default=None)
+            if valid_from is None or valid_to is None or valid_from < valid_to:
+                yield msgspec.structs.replace(base, conditions=conditions, valid_from=valid_from, valid_to=valid_to)
 
     def _block_rates(self, model: Any, block: Any, span: Span, conditions: dict[str, str]) -> Iterator[Rate]:
         yield from self._rates_of(model, _prices(block), span, conditions)
@@ -225,6 +239,10 @@ class _Provider:
             source=self.page,
             source_date=self.date,
         )
+
+
+def _is_default(when: Iterable[tuple[str, str]]) -> bool:
+    return all(value in DEFAULT_VALUES.get(key, ()) for key, value in when)
 
 
 def _prices(block: Any) -> dict[str, Any]:
