@@ -26,9 +26,11 @@ from outlay.arguments import (
     read_when,
     read_where,
 )
+from outlay.bills import ImportedStatement, import_rows
 from outlay.calls import Call, Function, attributed, inherited, tracked_function
 from outlay.capture.extract import extract
 from outlay.capture.intake import build_event
+from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock, Instant, date_to_day
 from outlay.errors import AmbiguousId, InvalidInput, NotFound
 from outlay.ledger.rules import live_version
@@ -87,6 +89,16 @@ class Ledger:
     def record_stream(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> Iterator[Recorded]:
         """As `record_many`, but outcomes come group by group, so that neither side is held in memory whole."""
         return self.recorder.record_stream(events)
+
+    def import_statement(
+        self, rows: Iterable[BilledRow], *, source: str, zone: str | None = None, metered: Sequence[str] = ()
+    ) -> ImportedStatement:
+        """Keep a provider's bill. Rows of services that the ledger measures itself wait for reconciliation; the others
+        are charged with basis `billed`. Dates are local to `zone` (the home zone); importing twice changes nothing.
+        """
+        self._flush()
+        zone = zone or self.store.home_zone
+        return import_rows(self.store, self.clock, rows, source=source, zone=zone, metered=metered)
 
     def record_response(
         self,
