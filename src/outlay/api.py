@@ -93,7 +93,7 @@ class Ledger:
     def import_statement(
         self, rows: Iterable[BilledRow], *, source: str, zone: str | None = None, metered: Sequence[str] = ()
     ) -> ImportedStatement:
-        """Keep a provider's bill. Rows of services that the ledger measures itself wait for reconciliation; the others
+        """Keep a provider's bill. Rows of services that the ledger measures itself wait for reconciliation, the rest
         are charged with basis `billed`. Dates are local to `zone` (the home zone); importing twice changes nothing.
         """
         self._flush()

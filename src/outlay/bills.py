@@ -122,8 +122,7 @@ def _measured(store: LedgerStore, statement: Statement) -> set[str]:
 def _names(row: BilledRow) -> set[str]:
     """The names under which a row's service may have been measured."""
     provider = row.provider.lower()
-    found = {f"{provider}/{row.service}".lower(), f"{provider}/{row.resource}".lower(), provider}
-    return found
+    return {f"{provider}/{row.service}".lower(), f"{provider}/{row.resource}".lower(), provider}
 
 
 def _keys(rows: Sequence[BilledRow]) -> list[str]:
