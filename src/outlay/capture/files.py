@@ -10,16 +10,16 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from decimal import Decimal
 from functools import partial
 from hashlib import blake2b
-from typing import IO, Any, Final
+from itertools import chain
+from typing import Any, Final
 
 import msgspec
 
 from outlay.capture.intake import FIELDS
-from outlay.capture.lines import BadLine, FileKind, Line, Row, delimiter_of, kind_of, lines_of, open_bytes, rows_of
+from outlay.capture.lines import BadLine, Contents, FileKind, Row, delimiter_of, rows_of
 from outlay.capture.occurrences import Occurrences
 from outlay.capture.statements import provider_of
 from outlay.clock import isoformat, to_instant
@@ -96,7 +96,9 @@ _PREFIXES: Final = {
     "conditions": "conditions",
     "parameter": "parameters",
     "parameters": "parameters",
+    "receipt": "receipt",
 }
+_GUARDED: Final = ("=", "+", "@", "\t", "\r")
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _DECIMALS_MAX: Final = Decimal("1e-12")
 
@@ -121,55 +123,36 @@ class EventReader:
         self.keep = keep
         self.texts_dropped: Counter[str] = Counter()
 
-    def read_file(self, address: str) -> Iterator[FileEvent | BadLine]:
-        """The events of a file, or of standard input when the address is `-`."""
-        with closing(open_bytes(address)) as stream:
-            yield from self.read(stream, address)
+    def read(self, contents: Contents) -> Iterator[FileEvent | BadLine]:
+        """The events of an open file, in order (see `lines.contents_of`).
 
-    def read(self, stream: IO[bytes], source: str) -> Iterator[FileEvent | BadLine]:
-        """The events of an open binary stream, in order.
-
-        Raises InvalidInput for a file that is no file of events: `not_events`, `json_array`,
-        `unknown_column`, `unknown_meter`.
+        Raises InvalidInput for a file that is no file of events: `not_events`, `unknown_column`, `unknown_meter`.
         """
-        lines = lines_of(stream, source)
-        first = next(lines, None)
-        while isinstance(first, BadLine):
-            yield first
-            first = next(lines, None)
-        if first is None:
-            return
-        kind = kind_of(first.raw)
+        yield from contents.bad
         with Occurrences() as seen:
-            if kind is FileKind.EVENTS_JSONL:
-                yield from self._jsonl(first, lines, source, seen)
-            elif kind is FileKind.EVENTS_CSV:
-                yield from self._csv(first, lines, source, seen)
-            else:
-                raise InvalidInput(f"{source} is a statement; import it as one", code="not_events")
+            if contents.kind is FileKind.EVENTS_JSONL:
+                yield from self._jsonl(contents, seen)
+            elif contents.kind is FileKind.EVENTS_CSV:
+                yield from self._csv(contents, seen)
+            elif contents.kind is FileKind.STATEMENT_CSV:
+                raise InvalidInput(f"{contents.source} is a statement; import it as one", code="not_events")
 
-    def _jsonl(
-        self, first: Line, lines: Iterator[Line | BadLine], source: str, seen: Occurrences
-    ) -> Iterator[FileEvent | BadLine]:
-        line: Line | BadLine | None = first
-        while line is not None:
+    def _jsonl(self, contents: Contents, seen: Occurrences) -> Iterator[FileEvent | BadLine]:
+        for line in chain([contents.first], contents.rest):
             if isinstance(line, BadLine):
                 yield line
             else:
-                yield self._event(line.number, line.raw, source, seen, partial(_json_object, line.raw))
-            line = next(lines, None)
+                yield self._event(line.number, line.raw, contents.source, seen, partial(_json_object, line.raw))
 
-    def _csv(
-        self, header: Line, lines: Iterator[Line | BadLine], source: str, seen: Occurrences
-    ) -> Iterator[FileEvent | BadLine]:
-        delimiter = delimiter_of(header.raw)
-        names = [name.strip() for name in next(csv.reader([header.raw], delimiter=delimiter))]
-        columns = [_column(name, source) for name in names]
-        for row in rows_of(lines, delimiter, source):
+    def _csv(self, contents: Contents, seen: Occurrences) -> Iterator[FileEvent | BadLine]:
+        delimiter = delimiter_of(contents.first.raw)
+        names = next(csv.reader([contents.first.raw], delimiter=delimiter))
+        columns = [_column(name.strip(), contents.source) for name in names]
+        for row in rows_of(contents.rest, delimiter, contents.source):
             if isinstance(row, BadLine):
                 yield row
             else:
-                yield self._event(row.number, row.raw, source, seen, partial(_csv_object, row, columns))
+                yield self._event(row.number, row.raw, contents.source, seen, partial(_csv_object, row, columns))
 
     def _event(
         self, number: int, raw: str, source: str, seen: Occurrences, decode: Callable[[], dict[str, Any]]
@@ -252,12 +235,12 @@ def _csv_object(row: Row, columns: list[tuple[str, str | None]]) -> dict[str, An
     for (field, inner), cell in zip(columns, row.cells, strict=True):
         if not cell:
             continue
+        # Spreadsheets and our own export write an apostrophe before what would be run as a formula.
+        text = cell[1:] if cell[0] == "'" and cell[1:2] in _GUARDED else cell
         if inner is not None:
-            fields.setdefault(field, {})[inner] = cell
-        elif field == "count":
-            fields[field] = _whole(cell)
+            fields.setdefault(field, {})[inner] = text
         else:
-            fields[field] = cell
+            fields[field] = _whole(text) if field == "count" else text
     return fields
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 import msgspec
 
@@ -67,6 +67,23 @@ class Row(msgspec.Struct, frozen=True):
     cells: list[str]
 
 
+class Contents(NamedTuple):
+    """An open file whose first line has been looked at: its kind, that line, the bad ones before it, the rest."""
+
+    source: str
+    kind: FileKind
+    first: Line
+    bad: list[BadLine]
+    rest: Iterator[Line | BadLine]
+
+    def lines(self) -> Iterator[Line | BadLine]:
+        """All lines, from the first on."""
+        yield from self.bad
+        if self.kind is not FileKind.EMPTY:
+            yield self.first
+        yield from self.rest
+
+
 def files_under(address: str) -> list[str]:
     """The files to read for `-`, a file, or a folder (sorted by path; hidden and rejects files left out).
 
@@ -103,6 +120,17 @@ def open_bytes(address: str) -> IO[bytes]:
     except OSError as error:
         raise InvalidInput(f"{address} cannot be read: {error.strerror}", code="unreadable_file") from error
     return buffered
+
+
+def contents_of(stream: IO[bytes], source: str) -> Contents:
+    """What an open binary stream holds. Raises InvalidInput `json_array`."""
+    lines = lines_of(stream, source)
+    bad: list[BadLine] = []
+    for line in lines:
+        if isinstance(line, Line):
+            return Contents(source, kind_of(line.raw), line, bad, lines)
+        bad.append(line)
+    return Contents(source, FileKind.EMPTY, Line(0, ""), bad, lines)
 
 
 def kind_of(header: str) -> FileKind:

@@ -5,21 +5,21 @@ Costs and quantities stay the decimal text that was received; nothing is compute
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
 from outlay.capture.lines import (
     STATEMENT_COLUMNS,
     BadLine,
+    Contents,
     FileKind,
     Row,
     delimiter_of,
-    kind_of,
-    lines_of,
     rows_of,
 )
 from outlay.errors import InvalidInput
@@ -146,25 +146,21 @@ def meter_of_unit(unit: str) -> str | None:
     return UNIT_METERS.get("-".join(unit.lower().replace("_", " ").split()))
 
 
-def read_statement(stream: IO[bytes], source: str, *, provider: str | None = None) -> Iterator[BilledRow | BadLine]:
-    """The rows of a bill, in order; a row that cannot be used is a BadLine and reading goes on.
+def read_statement(contents: Contents, *, provider: str | None = None) -> Iterator[BilledRow | BadLine]:
+    """The rows of a bill, in order (see `lines.contents_of`); a row that cannot be used is a BadLine.
 
     `provider` is used for services whose own provider is not known. Raises InvalidInput `not_a_statement`
     when the header lacks one of the six columns.
     """
-    lines = lines_of(stream, source)
-    header = next(lines, None)
-    if header is None or isinstance(header, BadLine) or kind_of(header.raw) is not FileKind.STATEMENT_CSV:
+    if contents.kind is not FileKind.STATEMENT_CSV:
         wanted = ",".join(name.capitalize() for name in STATEMENT_COLUMNS)
-        raise InvalidInput(f"{source} does not begin with the columns {wanted}", code="not_a_statement")
-    delimiter = delimiter_of(header.raw)
-    columns = [cell.lower() for cell in header.raw.split(delimiter)]
-    for row in rows_of(lines, delimiter, source):
-        yield (
-            row
-            if isinstance(row, BadLine)
-            else _billed(row, [name.strip(' "') for name in columns], source, provider)
-        )
+        raise InvalidInput(f"{contents.source} does not begin with the columns {wanted}", code="not_a_statement")
+    yield from contents.bad
+    delimiter = delimiter_of(contents.first.raw)
+    names = next(csv.reader([contents.first.raw], delimiter=delimiter))
+    columns = [name.strip().lower() for name in names]
+    for row in rows_of(contents.rest, delimiter, contents.source):
+        yield row if isinstance(row, BadLine) else _billed(row, columns, contents.source, provider)
 
 
 def _billed(row: Row, columns: list[str], source: str, provider: str | None) -> BilledRow | BadLine:
