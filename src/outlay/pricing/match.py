@@ -100,6 +100,42 @@ PROVIDER_ALIASES: Final[dict[str, str]] = {
 """Names that OpenTelemetry, LiteLLM and people give to providers, where the catalogue's own rules know none."""
 
 
+SERVICE_ALIASES: Final[dict[str, str]] = {
+    "amazon api gateway": "api-gateway",
+    "amazon cloudfront": "cloudfront",
+    "amazon dynamodb": "dynamodb",
+    "amazon elasticache": "elasticache",
+    "amazon relational database service": "rds",
+    "amazon route 53": "route53",
+    "amazon simple storage service": "s3",
+    "amazon transcribe": "transcribe",
+    "amazonapigateway": "api-gateway",
+    "amazoncloudfront": "cloudfront",
+    "amazoncloudwatch": "cloudwatch",
+    "amazondynamodb": "dynamodb",
+    "amazonecr": "ecr",
+    "amazonelasticache": "elasticache",
+    "amazonrds": "rds",
+    "amazonroute53": "route53",
+    "amazons3": "s3",
+    "api gateway": "api-gateway",
+    "api_gateway": "api-gateway",
+    "apigateway": "api-gateway",
+    "aws lambda": "lambda",
+    "aws secrets manager": "secrets-manager",
+    "awslambda": "lambda",
+    "awssecretsmanager": "secrets-manager",
+    "cloudwatch logs": "cloudwatch",
+    "nano-banana": "gemini-2.5-flash-image",
+    "nanobanana": "gemini-2.5-flash-image",
+    "nat": "nat-gateway",
+    "natgateway": "nat-gateway",
+    "route 53": "route53",
+    "secretsmanager": "secrets-manager",
+}
+"""Names under which a bill or a person knows a service of the cards, where no rule of the catalogue knows them."""
+
+
 class OpaqueName(Exception):
     """The name is an identifier that says nothing about the model behind it."""
 
@@ -133,6 +169,9 @@ def _steps(given: str, provider_prefixes: frozenset[str]) -> Iterator[tuple[str,
         yield name[region.end() :], _and(done, f"region prefix {region.group()} dropped")
     dashed = _COMPACT_DATE.sub(r"-\1-\2-\3", name)
     yield dashed, _and(done, "date written with dashes")
+    known_as = SERVICE_ALIASES.get(name)
+    if known_as is not None:
+        yield known_as, _and(done, f"{name} is {known_as}")
     dated = _DATE_SUFFIX.search(name)
     if dated:
         yield name[: dated.start()], _and(done, f"date {dated.group(1)} dropped")

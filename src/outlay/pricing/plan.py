@@ -7,7 +7,6 @@ lengths at which a rate changes cut it into segments; each segment holds the pre
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from math import gcd
@@ -16,11 +15,12 @@ from typing import Final
 import msgspec
 
 from outlay.clock import MICROSECONDS_PER_SECOND, Instant
-from outlay.meters import METERS, ancestors, descendants, meter_named
+from outlay.meters import METERS, ancestors, meter_named
 from outlay.model import ExchangeRate, PricedLine, Quantity, Rate, Unrated
 from outlay.money import PICO_PER_UNIT
 from outlay.pricing.book import PriceBook, Resolution
 from outlay.pricing.conditions import ALWAYS_MATERIAL
+from outlay.pricing.leaves import leaf_form, overlaps, sum_form
 
 Usage = Mapping[str, Quantity]
 EXACT: Final = Context(prec=80)
@@ -127,7 +127,7 @@ class Plan:
             {at for rate in resolution.rates for at in (rate.hours_from, rate.hours_to) if at is not None}
         )
         self._contexts = sorted({rate.context_over for rate in rates if rate.context_over})
-        self._input_form = _sum_form([meter for meter in meters if _is_input(meter)]) if self._contexts else ()
+        self._input_form = sum_form([meter for meter in meters if _is_input(meter)]) if self._contexts else ()
         self._segments: dict[tuple[int, int, int], Segment] = {}
         self.exclusive = any(rate.unless for rate in resolution.rates)
         self.now = _NEVER
@@ -189,7 +189,7 @@ class Plan:
         inside: dict[str, str] = {}
         for meter in present:
             rated = _nearest(meter, choices)
-            if rated is not None and rated != meter and rated in present and _overlaps(meter, present):
+            if rated is not None and rated != meter and rated in present and overlaps(meter, present):
                 inside[meter] = rated
             else:
                 own[meter] = rated
@@ -203,7 +203,7 @@ class Plan:
         inside: Mapping[str, str],
         moment: _Moment,
     ) -> Operation:
-        minus, plus = _leaf_form(meter, tuple(own))
+        minus, plus = leaf_form(meter, tuple(own))
         rated = own[meter]
         choice = choices[rated or meter]
         if choice.rate is None:
@@ -267,28 +267,30 @@ class Plan:
             for index, rate in enumerate(self.resolution.rates)
             if rate.meter == meter and moment.within(rate)
         ]
-        ranges = [rate for _, rate in timely if rate.price_high is not None]
-        exact = [(index, rate) for index, rate in timely if rate.price_high is None]
-        holding = [(index, rate) for index, rate in exact if self._conditions_hold(rate)]
-        if holding:
-            rate = min(holding, key=_precedence)[1]
-            return self._discounted(rate, self._notes(rate), moment)
-        if exact:
-            return self._without_condition(meter, [rate for _, rate in exact], moment)
-        if ranges:
-            text = f"{ranges[0].price}–{ranges[0].price_high} {ranges[0].currency}"
-            return Choice(
-                None, reason=f"{meter} has a range of prices, {text}, for estimates only; add your own rate"
-            )
-        return Choice(None, reason=self._no_rate(meter))
+        holding = [(index, rate) for index, rate in timely if self._conditions_hold(rate)]
+        if not timely:
+            return Choice(None, reason=self._no_rate(meter))
+        if not holding:
+            return self._without_condition(meter, [rate for _, rate in timely], moment)
+        rate = min(holding, key=_precedence)[1]
+        if rate.price_high is not None:
+            text = f"{rate.price:f} to {rate.price_high:f} {rate.currency}"
+            return Choice(None, reason=f"{meter} has a range of prices, {text}, used in estimates; add your own rate")
+        return self._discounted(rate, self._notes(rate), moment)
 
     def _without_condition(self, meter: str, rates: list[Rate], moment: _Moment) -> Choice:
         """No rate's conditions hold: take the price if it is the same whatever the missing condition says."""
-        open_rates = [rate for rate in rates if not self._contradicts(rate)]
-        keys = sorted({key for rate in open_rates for key in rate.conditions if key.lower() not in self._conditions})
-        if open_rates and keys and not any(set(keys) & ALWAYS_MATERIAL):
-            best = min(enumerate(open_rates), key=_precedence)[1]
-            if all(_same_price(best, rate) for rate in open_rates):
+        asked = [
+            (frozenset(key for key in rate.conditions if key.lower() not in self._conditions), rate)
+            for rate in rates
+            if rate.price_high is None and not self._contradicts(rate)
+        ]
+        # What asks for more than another does is a special case of it, and nobody said that it applies.
+        nearest = [(keys, rate) for keys, rate in asked if not any(fewer < keys for fewer, _ in asked)]
+        keys = sorted({key for keys, _ in nearest for key in keys})
+        if nearest and not ALWAYS_MATERIAL.intersection(keys):
+            best = min(enumerate(rate for _, rate in nearest), key=_precedence)[1]
+            if all(_same_price(best, rate) for _, rate in nearest):
                 note = f"{' and '.join(keys)} not given: all listed prices are the same"
                 return self._discounted(best, (note, *self._notes(best)), moment)
         wanted = sorted({f"{key}={value}" for rate in rates for key, value in rate.conditions.items()})
@@ -304,10 +306,11 @@ class Plan:
         if rate.price == 0:
             notes.append("listed free")
         known = {key.lower() for key in rate.conditions}
+        used = self._keys_of({rate.meter})
         missing = [
             f"{key}={value}"
             for key, value in self._conditions.items()
-            if key not in known and value in self.resolution.offered.get(key, ())
+            if key in used and key not in known and value in self.resolution.offered.get(key, ())
         ]
         if missing:
             notes.append(f"no own rate for {' and '.join(missing)}: the base rate")
@@ -336,31 +339,34 @@ class Plan:
         service = f"{self.resolution.service} of {self.resolution.provider}"
         return f"{service} has no rate for {meter} at this time; {listed}"
 
+    def _keys_of(self, meters: Iterable[str]) -> set[str]:
+        """The conditions on which the price of these meters depends."""
+        keys = {key.lower() for rate in self.resolution.rates if rate.meter in meters for key in rate.conditions}
+        return keys | ALWAYS_MATERIAL
+
     def _caveats(self, rates: Sequence[Rate], moment: _Moment) -> tuple[Unrated, ...]:
         """Conditions whose value no rate in force knows: the lines then stand at the base rate, incomplete."""
-        if not rates:
-            return ()
-        in_force = [rate for rate in self.resolution.rates if moment.within(rate)]
+        used = self._keys_of({rate.meter for rate in rates}) if rates else set()
         found = []
         for key, value in self._conditions.items():
-            known = {
-                rate_value.lower()
-                for rate in in_force
-                for rate_key, rate_value in rate.conditions.items()
-                if rate_key.lower() == key
-            }
-            if value in known:
+            known = self._values_in_force(key, moment)
+            if key not in used or value in known:
                 continue
-            listed = f"known: {', '.join(sorted(known))}" if known else "it has none at this time"
-            found.append(
-                Unrated(
-                    key,
-                    0,
-                    f"{self.resolution.service} has no rate for {key}={value}, {listed}; "
-                    "what is priced stands at the base rate",
-                )
+            listed = f"known are {', '.join(sorted(known))}" if known else "it has none at this time"
+            reason = (
+                f"{self.resolution.service} has no rate for {key}={value}, {listed}; lines stand at the base rate"
             )
+            found.append(Unrated(key, 0, reason))
         return tuple(found)
+
+    def _values_in_force(self, key: str, moment: _Moment) -> set[str]:
+        return {
+            value.lower()
+            for rate in self.resolution.rates
+            if moment.within(rate)
+            for rate_key, value in rate.conditions.items()
+            if rate_key.lower() == key
+        }
 
 
 class _Moment:
@@ -388,14 +394,15 @@ class _Moment:
         return self.second >= rate.hours_from or self.second < rate.hours_to
 
 
-def _precedence(indexed: tuple[int, Rate]) -> tuple[int, int, int, int, int, int, int]:
-    """Least first: the user's, of this very service, most conditions, highest context, newest, latest told."""
+def _precedence(indexed: tuple[int, Rate]) -> tuple[int, ...]:
+    """Least first: the user's, of this very service, most conditions, exact, highest context, newest, latest told."""
     index, rate = indexed
     own = rate.origin != "catalogue"
     return (
         0 if own else 1,
         1 if rate.service == "*" else 0,
         -len(rate.conditions),
+        0 if rate.price_high is None else 1,
         -rate.context_over,
         -(rate.valid_from if rate.valid_from is not None else _BEGINNING) if own else 0,
         -rate.recorded_at if own else 0,
@@ -403,7 +410,7 @@ def _precedence(indexed: tuple[int, Rate]) -> tuple[int, int, int, int, int, int
     )
 
 
-def _discount_precedence(indexed: tuple[int, Rate]) -> tuple[int, int, int, int, int, int, int]:
+def _discount_precedence(indexed: tuple[int, Rate]) -> tuple[int, ...]:
     index, rule = indexed
     return (
         1 if rule.provider == "*" else 0,
@@ -453,49 +460,6 @@ def _reduced(up: int, down: int) -> tuple[int, int]:
 
 def _nearest(meter: str, choices: Mapping[str, Choice]) -> str | None:
     return next((each for each in (meter, *ancestors(meter)) if choices[each].rate is not None), None)
-
-
-def _overlaps(meter: str, present: Sequence[str]) -> bool:
-    """Whether what `meter` counts may also be counted by a present meter that is neither its whole nor its part."""
-    mine = METERS[meter]
-    return any(
-        other != meter
-        and METERS[other].family == mine.family
-        and not mine.contains(METERS[other])
-        and not METERS[other].contains(mine)
-        and not _exclude(dict(mine.dimensions), dict(METERS[other].dimensions))
-        for other in present
-    )
-
-
-def _exclude(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether nothing can be counted by both: they differ in a dimension that both fix."""
-    return any(other.get(key, value) != value for key, value in one.items())
-
-
-def _leaf_form(meter: str, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(reported meters to take off, reported meters to add back) to leave what only this meter counts."""
-    form = _leaf(meter, names)
-    minus = [name for name, factor in form.items() for _ in range(-factor) if name != meter]
-    plus = [name for name, factor in form.items() for _ in range(factor) if name != meter]
-    return tuple(minus), tuple(plus)
-
-
-def _leaf(meter: str, names: Sequence[str]) -> Counter[str]:
-    form: Counter[str] = Counter({meter: 1})
-    inner = descendants(meter)
-    for name in names:
-        if name in inner:
-            form.subtract(_leaf(name, names))
-    return form
-
-
-def _sum_form(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """The factors with which reported meters add up to everything they count, each thing once."""
-    total: Counter[str] = Counter()
-    for name in names:
-        total.update(_leaf(name, names))
-    return tuple((name, factor) for name, factor in total.items() if factor)
 
 
 def _is_input(meter: str) -> bool:

@@ -151,7 +151,8 @@ def _without_usage(event: UsageEvent, book: PriceBook, plan: Plan) -> Rating:
 def _settled(
     event: UsageEvent, book: PriceBook, plan: Plan, lines: list[PricedLine], unrated: list[Unrated]
 ) -> Rating:
-    rule = plan.resolution.rule
+    found = plan.resolution
+    rule = found.rule or (f"any service of {found.provider}" if lines else "")
     if not lines:
         told = _reported(event, book, unrated)
         if told is not None:
