@@ -1,0 +1,122 @@
+"""Whose answer is it: by signs that are sure, the address, the SDK's package, then the shape of the body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from outlay.capture.paths import Document, predicate
+from outlay.capture.profiles import COMPATIBLE, Profile, heads
+from outlay.errors import InvalidInput
+
+UNKNOWN: Final = "unknown"
+_PORT: Final = re.compile(r":\d+$")
+
+
+class Address(msgspec.Struct, frozen=True):
+    """The parts of a URL that say something: host and path, decoded; never the query, which may hold a key."""
+
+    host: str = ""
+    path: str = ""
+
+    @property
+    def place(self) -> str:
+        """Host and path together, as the patterns in the files read them."""
+        return self.host + self.path
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The profile, the provider's name for the ledger, and what the address's pattern told."""
+
+    profile: Profile
+    provider: str
+    groups: Mapping[str, str] = {}
+    note: str = ""
+
+
+@lru_cache(maxsize=512)
+def address_of(url: str | None) -> Address:
+    """Read a URL, with or without its scheme. Raises InvalidInput `bad_url` for what is none."""
+    if not url:
+        return Address()
+    try:
+        parts = urlsplit(url if "//" in url[:12] else f"//{url}")
+    except ValueError as error:
+        raise InvalidInput(
+            "url is no address, such as https://api.openai.com/v1/responses", code="bad_url"
+        ) from error
+    host = parts.netloc.rpartition("@")[2].lower()
+    return Address(_PORT.sub("", host), unquote(parts.path))
+
+
+def whose(given: str | None, address: Address, package: str, document: Document) -> Found:
+    """The profile to read with. A provider the caller names is the provider, whatever the body looks like."""
+    if given is not None:
+        profile = by_name(given)
+        groups = _groups(profile, address) if profile else None
+        return Found(profile or heads()[COMPATIBLE], given, groups or {})
+    for profile in heads().values():
+        if any(predicate(sign)(document) for sign in profile.sure_signs):
+            return _found(profile, _groups(profile, address) or {})
+    for profile in heads().values():
+        groups = _groups(profile, address)
+        if groups is not None:
+            return _found(profile, groups)
+    return _by_shape(address, package, document)
+
+
+def _by_shape(address: Address, package: str, document: Document) -> Found:
+    root = package.partition(".")[0]
+    shaped = [p for p in heads().values() if any(predicate(sign)(document) for sign in p.signs)]
+    packaged = [p for p in heads().values() if _packaged(p, package, root)]
+    both = [profile for profile in shaped if profile in packaged]
+    chosen = both or shaped or packaged
+    if chosen:
+        elsewhere = f"read as {chosen[0].id} by its shape: no file names {address.host}" if address.host else ""
+        return msgspec.structs.replace(_found(chosen[0], {}), note=elsewhere)
+    if address.host:
+        return Found(heads()[COMPATIBLE], address.host, {}, f"no file names {address.host}")
+    return Found(heads()[COMPATIBLE], UNKNOWN, {}, "the provider is not known: give provider= or url=")
+
+
+def _packaged(profile: Profile, package: str, root: str) -> bool:
+    return root in profile.packages or any("." in name and package.startswith(name) for name in profile.packages)
+
+
+def _found(profile: Profile, groups: Mapping[str, str]) -> Found:
+    named = re.sub(r"\{(\w+)\}", lambda match: groups.get(match[1], ""), profile.named) if groups else ""
+    return Found(profile, named or profile.id, groups)
+
+
+def by_name(name: str) -> Profile | None:
+    """The profile of a provider's name or alias, however it is spelled."""
+    return _names().get(_plain(name))
+
+
+@cache
+def _names() -> Mapping[str, Profile]:
+    return {_plain(name): profile for profile in heads().values() for name in (profile.id, *profile.aliases)}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_./-]+", "-", name.strip().lower())
+
+
+def _groups(profile: Profile, address: Address) -> dict[str, str] | None:
+    if not address.host:
+        return None
+    for pattern in profile.hosts:
+        match = _pattern(pattern).search(address.place)
+        if match:
+            return {name: value for name, value in match.groupdict().items() if value}
+    return None
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)

@@ -1,0 +1,430 @@
+"""From what a provider answered to what a call used: the one place where each provider's conventions are undone.
+
+The conventions (where a count lies, whether cached tokens are inside the input, how a stream tells its usage)
+are data, one file a provider in `data/`; this engine knows no provider. Usage leaves here inclusive: input
+tokens contain the cached ones, output tokens the reasoning. Prompts and outputs never do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from outlay.capture.detect import UNKNOWN, Found, address_of, whose
+from outlay.capture.overlaps import settle, unsound
+from outlay.capture.paths import Document, Term, decimal_of, find, measured, parse, quantity_of, snake, texts
+from outlay.capture.profiles import (
+    COMPATIBLE,
+    Flavour,
+    Part,
+    Profile,
+    StreamRule,
+    common_errors,
+    flavours,
+    parameters,
+    place,
+    wrappers,
+)
+from outlay.capture.requests import parameters_of, request_of
+from outlay.capture.streams import Reading, fold, read
+from outlay.errors import InvalidInput
+from outlay.model import Basis, Parameter, Quantity, Status
+from outlay.money import Money, round_half_even
+
+Finding = Literal["usage", "missing", "pending", "none", "unknown"]
+"""What an answer told: usage; nothing although it should have; nothing yet; nothing because it uses nothing;
+nothing that Outlay recognises.
+"""
+
+_NAME: Final = re.compile(r"[\x21-\x7e]{1,256}$")
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,64}$")
+_TICKS: Final = 10**12
+_KEPT_AT_ZERO: Final = ("input_tokens", "output_tokens")
+_PROBE: Final = StreamRule(lift=(((), ""), (parse("response")[0].steps, ""), (parse("message")[0].steps, "")))
+_REQUEST_IDS: Final = parse(
+    "header:x-request-id ?? header:request-id ?? header:x-amzn-requestid ?? header:apim-request-id"
+)
+
+
+class Extraction(msgspec.Struct, frozen=True, kw_only=True):
+    """What one answer says about its call. Nothing in it is text of a prompt or an output.
+
+    `usage` is inclusive, in Outlay's meters. `service` is the name that served; `requested_service` what was
+    asked for, where that differs. `call_key` identifies the call wherever it is seen (provider and response id).
+    `unmapped` holds usage fields that Outlay does not know, by their place. `also` are calls of other services
+    that happened inside this one and are billed on their own.
+    """
+
+    provider: str
+    service: str
+    operation: str | None = None
+    usage: dict[str, Quantity] = {}
+    conditions: dict[str, str] = {}
+    status: Status = Status.OK
+    error: str | None = None
+    reported_cost: Money | None = None
+    call_key: str | None = None
+    requested_service: str | None = None
+    basis: Basis = Basis.MEASURED
+    found: Finding = "usage"
+    notes: tuple[str, ...] = ()
+    parameters: dict[str, Parameter] = {}
+    unmapped: dict[str, Quantity] = {}
+    also: tuple[Extraction, ...] = ()
+
+
+class _Answer(msgspec.Struct, kw_only=True):
+    """An answer while it is read: the profile and flavour chosen, and every root that terms may name."""
+
+    reading: Reading
+    who: Found
+    path: str
+    document: dict[str, object]
+    conditions: dict[str, str]
+    flavour: Flavour | None = None
+    notes: list[str] = []
+
+
+def extract(
+    response: object,
+    *,
+    provider: str | None = None,
+    service: str | None = None,
+    operation: str | None = None,
+    url: str | None = None,
+    request: object | None = None,
+    status_code: int | None = None,
+) -> Extraction:
+    """Read what a call used from what its provider answered.
+
+    `response` is a body (mapping, JSON text or bytes), an SDK's object, an HTTP response, a boto3 result, or a
+    stream that was read: its chunks in a list, or its transcript as text or bytes. The provider is read from
+    `url` or from the answer unless it is given; `request` (the request's body) adds parameters, and usage that
+    only the request tells, such as the characters of a text that was spoken.
+
+    What is odd in an answer never raises: it is in `notes`. Raises InvalidInput for what is no answer
+    (`not_a_response`), a stream that nobody has read (`stream_not_read`) or arguments of a wrong type (`not_text`).
+    """
+    for name, value in (("provider", provider), ("service", service), ("operation", operation), ("url", url)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidInput(f"{name} is {type(value).__name__}; give text", code="not_text", field=name)
+    answer = _answer(read(response), provider, service, url, request, status_code)
+    return _extraction(answer, operation)
+
+
+def _answer(
+    reading: Reading,
+    provider: str | None,
+    service: str | None,
+    url: str | None,
+    request: object | None,
+    status_code: int | None,
+) -> _Answer:
+    asked, conditions = request_of(request), dict[str, str]()
+    reading.status_code = status_code if status_code is not None else reading.status_code
+    for wrapper in wrappers():
+        if len(reading.frames) == 1 and wrapper.when({"body": reading.frames[0]}):
+            envelope: Document = {"body": reading.frames[0]}
+            inner = _first_mapping(envelope, wrapper.body)
+            asked = asked or _first_mapping(envelope, wrapper.request) or {}
+            told = measured(envelope, wrapper.status_code)
+            reading.status_code = int(told) if told is not None else reading.status_code
+            reading.frames = [inner] if inner is not None else reading.frames
+            conditions.update(wrapper.conditions)
+    address = address_of(url or reading.url)
+    headers = {str(key).lower(): value for key, value in reading.headers.items()}
+    document: dict[str, object] = {"header": headers, "request": asked, "given": {"service": service}}
+    probe = {**document, "body": fold(reading.frames, _PROBE.lift, "last"), "url": {"host": address.host}}
+    who = whose(provider, address, reading.package, probe)
+    document["url"] = {**who.groups, "host": address.host}
+    answer = _Answer(reading=reading, who=who, path=address.path, document=document, conditions=conditions, notes=[])
+    _choose(answer)
+    if who.note:
+        answer.notes.append(who.note)
+    return answer
+
+
+def _first_mapping(document: Document, term: Term) -> Mapping[str, Any] | None:
+    for path in term:
+        for value in find(document.get(path.root), path.steps):
+            if isinstance(value, Mapping):
+                return value
+    return None
+
+
+def _choose(answer: _Answer) -> None:
+    """The first flavour whose shape the body has; else the one whose address it came from."""
+    reading, bodies = answer.reading, dict[str, dict[str, Any]]()
+    own = flavours(answer.who.profile.file)
+    for flavour in (*own, *(() if answer.who.profile.id == COMPATIBLE else flavours(COMPATIBLE))):
+        if flavour.when and reading.frames:
+            if flavour.stream.text not in bodies:
+                bodies[flavour.stream.text] = _body(reading, flavour.stream)
+            answer.document["body"] = bodies[flavour.stream.text]
+            if any(shape(answer.document) for shape in flavour.when):
+                answer.flavour = flavour
+                return
+    for flavour in own:
+        match = flavour.url.search(answer.path) if flavour.url else None
+        if match and (reading.frames or flavour.binary or not reading.opaque):
+            answer.flavour = flavour
+            answer.document["body"] = _body(reading, flavour.stream)
+            break
+    else:
+        answer.document["body"] = _body(reading, _PROBE)
+
+
+def _body(reading: Reading, rule: StreamRule) -> dict[str, Any]:
+    """A body as it is; a stream folded by the flavour's rule."""
+    if not reading.streamed and len(reading.frames) == 1:
+        only = reading.frames[0]
+        if not any(predicate({"body": only}) for predicate in rule.only):
+            return dict(only)
+    frames = [f for f in reading.frames if not rule.only or any(p({"body": f}) for p in rule.only)]
+    return fold(frames, rule.lift, rule.numbers)
+
+
+def _extraction(answer: _Answer, operation: str | None) -> Extraction:
+    flavour, document = answer.flavour, answer.document
+    if flavour is None:
+        return _unrecognised(answer, operation)
+    if flavour.url is not None and (match := flavour.url.search(answer.path)):
+        groups = {name: value for name, value in match.groupdict().items() if value}
+        document["url"] = {**_mapping(document["url"]), **groups}
+    status, error = _status(answer, flavour)
+    service, requested = _services(answer, flavour.service, flavour.requested)
+    pending = any(predicate(document) for predicate in flavour.pending)
+    usage = {} if pending else _usage(answer, flavour, status)
+    found = _finding(flavour, usage, status, pending)
+    key = _key(answer, flavour)
+    unmapped = dict(_unmapped(flavour, document))
+    cost = _cost(answer, flavour, usage)
+    _note_stream(answer, flavour, usage, found)
+    answer.notes.extend(f"usage field {name} = {value} is not known" for name, value in unmapped.items() if value)
+    also = tuple(_parts(answer, flavour, status, key))
+    return Extraction(
+        provider=answer.who.provider,
+        service=service,
+        operation=operation or flavour.operation,
+        usage=usage,
+        conditions=_conditions(answer, flavour),
+        status=status,
+        error=error,
+        reported_cost=cost,
+        call_key=key,
+        requested_service=requested,
+        basis=Basis.ESTIMATED if found in ("missing", "pending", "unknown") else Basis.MEASURED,
+        found=found,
+        notes=tuple(dict.fromkeys(answer.notes)),
+        parameters=parameters_of(document["request"], parameters()),
+        unmapped=unmapped,
+        also=also,
+    )
+
+
+def _unrecognised(answer: _Answer, operation: str | None) -> Extraction:
+    """Nothing here is an answer that any file describes: said, with what was looked for, and kept."""
+    names = ", ".join(flavour.name for flavour in flavours(answer.who.profile.file))
+    status, error = _status(answer, None)
+    service, requested = _services(answer, tuple(map(parse, ("model ?? given:service", "request:model"))), ())
+    if status is Status.OK:
+        what = "the answer is no JSON" if answer.reading.opaque else "the answer has no usage that is known"
+        answer.notes.append(f"{what}: looked for {answer.who.profile.title or answer.who.profile.id}'s {names}")
+    return Extraction(
+        provider=answer.who.provider,
+        service=service,
+        operation=operation,
+        conditions=answer.conditions,
+        status=status,
+        error=error,
+        requested_service=requested,
+        basis=Basis.ESTIMATED if status is Status.OK else Basis.MEASURED,
+        found="unknown" if status is Status.OK else "none",
+        notes=tuple(answer.notes),
+        parameters=parameters_of(answer.document["request"], parameters()),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _finding(flavour: Flavour, usage: Mapping[str, Quantity], status: Status, pending: bool) -> Finding:
+    if flavour.uses_nothing:
+        return "none"
+    if usage and not pending:
+        return "usage"
+    if pending:
+        return "pending"
+    return "missing" if status is Status.OK else "none"
+
+
+def _status(answer: _Answer, flavour: Flavour | None) -> tuple[Status, str | None]:
+    """What became of the call, and a refusal's code: a word of the provider's, never its message."""
+    failed, codes = common_errors()
+    document, http = answer.document, answer.reading.status_code
+    if flavour is not None and any(predicate(document) for predicate in flavour.cancelled):
+        return Status.CANCELLED, None
+    own = flavour.failed if flavour is not None else ()
+    refused = http is not None and http >= 400
+    if not refused and not any(predicate(document) for predicate in (*failed, *own)):
+        return Status.OK, None
+    terms = (*(flavour.error if flavour is not None else ()), *codes)
+    code = next((text for text in texts(document, terms) if _WORD.match(text)), None)
+    return Status.FAILED, code or (f"http_{http}" if refused else "error")
+
+
+def _services(answer: _Answer, served: tuple[Term, ...], asked: tuple[Term, ...]) -> tuple[str, str | None]:
+    """The name that served, and the first other name that was asked for."""
+    profile = answer.who.profile
+    names = [name for term in served for name in _names(answer.document, term, profile)]
+    clear = [name for name in names if not any(re.search(pattern, name) for pattern in profile.opaque)]
+    if names and not clear:
+        answer.notes.append(f"{names[0]} names no model: give service=, or price it by this name")
+    service = next(iter((*clear, *names)), UNKNOWN)
+    others = (name for term in asked for name in _names(answer.document, term, profile))
+    return service, next((name for name in others if name != service), None)
+
+
+def _names(document: Document, term: Term, profile: Profile) -> Iterator[str]:
+    for text in texts(document, term):
+        if not _NAME.match(text):
+            continue
+        name = text
+        for pattern in profile.strip:
+            name = re.sub(pattern, "", name)
+        if name:
+            yield name
+
+
+def _usage(answer: _Answer, flavour: Flavour, status: Status) -> dict[str, Quantity]:
+    """Usage by the provider's convention; where its total disagrees, by the first other convention that agrees."""
+    document = answer.document
+    told = measured(document, flavour.total)
+    first: tuple[dict[str, Quantity], list[str]] | None = None
+    for convention in (flavour.usage, *flavour.otherwise):
+        usage = dict(_amounts(document, convention, status))
+        notes = list(settle(usage))
+        total = sum(usage.get(meter, 0) for meter in _KEPT_AT_ZERO)
+        if told is None or told == total or not usage:
+            first = (usage, notes)
+            break
+        first = first or (usage, [*notes, f"the provider's total {told} is not the sum {total} of input and output"])
+    usage, notes = first or ({}, [])
+    answer.notes.extend(notes)
+    wrong = unsound(usage)
+    if wrong:
+        answer.notes.append(wrong)
+    return {meter: amount for meter, amount in usage.items() if amount or meter in _KEPT_AT_ZERO}
+
+
+def _amounts(
+    document: Document, convention: Mapping[str, tuple[Term, ...]], status: Status
+) -> Iterator[tuple[str, Quantity]]:
+    """Each meter's sum of what its terms tell. A call that failed is not counted, only what it is told to have used."""
+    for meter, terms in convention.items():
+        counted = [term for term in terms if status is Status.OK or term[0].constant is None]
+        told = [amount for amount in (measured(document, term) for term in counted) if amount is not None]
+        if told:
+            yield meter, sum(told)
+
+
+def _conditions(answer: _Answer, flavour: Flavour) -> dict[str, str]:
+    found = {}
+    for name, term in flavour.conditions.items():
+        spelled = flavour.condition_values.get(name, {})
+        text = next((text for text in texts(answer.document, term) if _WORD.match(text)), "")
+        value = spelled.get(text, text)
+        if value:
+            found[name] = value
+    return {**found, **answer.conditions}
+
+
+def _key(answer: _Answer, flavour: Flavour) -> str | None:
+    """Provider and response id, else the id of the request in the headers."""
+    terms = (*flavour.key, *_REQUEST_IDS)
+    text = next((text for text in texts(answer.document, terms) if _NAME.match(text)), None)
+    return f"{answer.who.provider}:{text}" if text else None
+
+
+def _cost(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity]) -> Money | None:
+    """What the provider says the call cost. Zero beside usage is kept as told, and said to be suspect."""
+    for path in flavour.cost:
+        for value in find(answer.document.get(path.root), path.steps):
+            amount = decimal_of(value)
+            if amount is not None and amount >= 0:
+                if not amount and any(usage.values()):
+                    answer.notes.append("the provider reported a cost of 0 with usage: suspect, so price the usage")
+                numerator, denominator = (amount * _TICKS).as_integer_ratio()
+                return Money(round_half_even(numerator, denominator * flavour.cost_scale), flavour.currency)
+    return None
+
+
+def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity], found: Finding) -> None:
+    reading, rule = answer.reading, flavour.stream
+    if reading.streamed and rule.numbers == "sum" and rule.only:
+        each = ({"body": fold([frame], rule.lift, "last")} for frame in reading.frames)
+        answers = sum(measured(one, flavour.total) is not None for one in each)
+        if answers > 1:
+            answer.notes.append(f"{answers} answers of one session are summed")
+    if reading.streamed and rule.ends and not reading.ended:
+        seen = any(end({"body": frame}) for end in rule.ends for frame in reversed(reading.frames))
+        if not seen:
+            answer.notes.append("the stream was cut: its end was not seen, so the usage may be what was told so far")
+            if usage and not any(usage.values()):
+                answer.notes.append("all usage is zero on a cut stream: kept as told, not estimated")
+    if found == "missing":
+        answer.notes.append(f"the answer bears no usage{': ' if flavour.advice else ''}{flavour.advice}")
+
+
+def _unmapped(flavour: Flavour, document: Document) -> Iterator[tuple[str, Quantity]]:
+    """Numbers in the usage part of a body that the flavour neither reads nor knows to cost nothing."""
+    for term in flavour.roots:
+        for path in term:
+            for value in find(document.get(path.root), path.steps):
+                yield from _numbers(value, place(path), flavour.understood)
+
+
+def _numbers(value: object, where: str, understood: frozenset[str]) -> Iterator[tuple[str, Quantity]]:
+    if where in understood or f"{where}.*" in understood:
+        return
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _numbers(item, f"{where}.{snake(str(key))}", understood)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item, where, understood)
+    elif not isinstance(value, str):
+        amount = quantity_of(value)
+        if amount is not None and _WORD.match(where):
+            yield where, amount
+
+
+def _parts(answer: _Answer, flavour: Flavour, status: Status, key: str | None) -> Iterator[Extraction]:
+    """The calls of other services inside this one."""
+    for part in flavour.parts:
+        elements = [found for path in part.each for found in find(answer.document.get(path.root), path.steps)]
+        for number, element in enumerate(elements, 1):
+            yield from _part(answer, part, {**answer.document, "element": element}, status, f"{key}#{number}")
+
+
+def _part(answer: _Answer, part: Part, document: dict[str, object], status: Status, key: str) -> Iterator[Extraction]:
+    usage = dict(_amounts(document, part.usage, status))
+    notes = tuple(settle(usage))
+    names = [name for term in part.service for name in _names(document, term, answer.who.profile)]
+    if any(usage.values()):
+        service = names[0] if names else UNKNOWN
+        answer.notes.append(f"{service} worked inside this call and is billed on its own: see `also`")
+        kept = {meter: amount for meter, amount in usage.items() if amount or meter in _KEPT_AT_ZERO}
+        yield Extraction(
+            provider=answer.who.provider,
+            service=service,
+            operation=part.operation,
+            usage=kept,
+            conditions=answer.conditions,
+            call_key=None if key.startswith("None") else key,
+            notes=notes,
+        )

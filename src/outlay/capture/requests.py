@@ -1,0 +1,53 @@
+"""What a request says about its call: how it wanted to be served. Never what it asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from outlay.capture.paths import Term, find
+from outlay.capture.plain import members
+from outlay.capture.streams import decode
+from outlay.model import Parameter
+
+_FORM_FIELD: Final = re.compile(r'name="(\w{1,40})"\r?\n(?:[\w-]+:[^\r\n]*\r?\n)*\r?\n([^\r\n]{1,80})\r?\n')
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{1,64}$")
+
+
+def request_of(request: object | None) -> Mapping[str, Any]:
+    """A request's body as a mapping: JSON, an SDK's object, or the short fields of a form; else empty."""
+    if request is None:
+        return {}
+    if isinstance(request, bytes | bytearray):
+        request = bytes(request).decode("utf-8", "replace")
+    if isinstance(request, str):
+        if request.startswith("--"):
+            return dict(_FORM_FIELD.findall(request))
+        request = decode(request)
+    return members(request) or {}
+
+
+def parameters_of(request: object, terms: Mapping[str, Term]) -> dict[str, Parameter]:
+    """The parameters a request bears: numbers, switches and single words."""
+    found: dict[str, Parameter] = {}
+    if not request:
+        return found
+    for name, term in terms.items():
+        for path in term:
+            value = next((value for value in find(request, path.steps) if _is_parameter(value)), None)
+            if value is not None:
+                found[name] = _parameter(value)
+                break
+    return found
+
+
+def _is_parameter(value: object) -> bool:
+    return isinstance(value, bool | int | float | Decimal) or (isinstance(value, str) and bool(_WORD.match(value)))
+
+
+def _parameter(value: object) -> Parameter:
+    if isinstance(value, Decimal):
+        return float(value)
+    return value if isinstance(value, str | int | float | bool) else None
