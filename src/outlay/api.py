@@ -38,7 +38,6 @@ from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
 from outlay.model import AuditReport, CostQuery, CostTable, Entry, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
 from outlay.money import Money, decimal_to_pico, parse_decimal
 from outlay.pricing.book import PriceBook
-from outlay.pricing.card import check_price_jump
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder, Repriced, conflict
 from outlay.spool import Spool
@@ -354,12 +353,19 @@ class Ledger:
         return rate
 
     def add_rates(self, rates: Sequence[Rate], *, force: bool = False) -> None:
-        """Add the prices of a file, checked as in `add_rate`; all or none."""
-        book = self.recorder.refresh()
-        if not force:
-            for rate in rates:
-                check_price_jump(rate, book, self.clock.now())
-        self.recorder.add_rates(rates)
+        """Add several prices, checked as in `add_rate`; all or none."""
+        self.recorder.add_rates(rates, force=force)
+
+    def add_prices(self, path: str | Path, *, force: bool = False) -> int:
+        """Add the prices, discounts and exchange rates of a TOML file, but for those it holds; how many are new.
+
+        Raises PriceBookError `bad_price_file` (naming the line) or `suspicious_price`, InvalidInput `no_such_file`.
+        """
+        try:
+            text = Path(path).read_text()
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be read: {error.strerror}", code="no_such_file") from error
+        return self.recorder.add_price_file(text, str(path), force=force)
 
     def add_exchange_rate(self, *, currency: str, price: str | Decimal, date: str, source: str) -> None:
         """One unit of `currency` is `price` units of the ledger's currency on `date` (ISO)."""

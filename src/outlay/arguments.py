@@ -10,9 +10,9 @@ from typing import Any, Final, TypedDict
 from outlay.capture.extract import Extraction
 from outlay.clock import Clock, Instant, date_to_day, local_midnight, to_instant
 from outlay.errors import InvalidInput
+from outlay.meters import meter_named
 from outlay.model import ATTRIBUTIONS, Rate
 from outlay.money import Money, parse_decimal
-from outlay.pricing.card import checked_rate
 
 When = datetime | date | str | int | timedelta | None
 """A point in time: aware datetime, date (its midnight in the zone), ISO text, instant, or how long ago."""
@@ -134,28 +134,36 @@ def read_rate(
     recorded_at: Instant,
     fields: RateFields,
 ) -> Rate:
-    """A price of the user's own. Raises InvalidInput (`float_money`, `unknown_meter`, …) or PriceBookError."""
+    """A price of the user's own. Raises InvalidInput: `float_money`, `unknown_meter`, `negative_price`, `bad_per`,
+    `empty_span`, `not_a_number`.
+    """
     if isinstance(price, float | bool):
         raise InvalidInput("a float price would not be exact; give a string such as '0.01'", code="float_money")
-    return checked_rate(
-        Rate(
-            provider=provider,
-            service=service,
-            meter=meter,
-            price=parse_decimal(str(price), "price"),
-            per=fields.get("per", 1),
-            currency=fields.get("currency", currency),
-            conditions=dict(fields.get("conditions", {})),
-            valid_from=valid_from,
-            valid_to=valid_to,
-            attempts=fields.get("attempts", False),
-            source=fields.get("source", ""),
-            note=fields.get("note", ""),
-            origin="user",
-            recorded_at=recorded_at,
-            minimum=_optional_decimal(fields.get("minimum"), "minimum"),
-            increment=_optional_decimal(fields.get("increment"), "increment"),
-        )
+    per = fields.get("per", 1)
+    if isinstance(per, bool) or not isinstance(per, int) or per < 1:
+        raise InvalidInput("per is how many units the price is for: a whole number from 1", code="bad_per")
+    amount = parse_decimal(str(price), "price")
+    if amount < 0:
+        raise InvalidInput(f"price {price} is negative; give a credit by a correction", code="negative_price")
+    if valid_from is not None and valid_to is not None and valid_from >= valid_to:
+        raise InvalidInput("valid_to does not lie after valid_from", code="empty_span")
+    return Rate(
+        provider=provider,
+        service=service,
+        meter=meter_named(meter).name,
+        price=amount,
+        per=per,
+        currency=fields.get("currency", currency),
+        conditions={name: str(value) for name, value in fields.get("conditions", {}).items()},
+        valid_from=valid_from,
+        valid_to=valid_to,
+        minimum=_optional_decimal(fields.get("minimum"), "minimum"),
+        increment=_optional_decimal(fields.get("increment"), "increment"),
+        attempts=fields.get("attempts", False),
+        source=fields.get("source", ""),
+        note=fields.get("note", ""),
+        origin="user",
+        recorded_at=recorded_at,
     )
 
 
@@ -165,6 +173,11 @@ def _optional_decimal(value: str | Decimal | None, what: str) -> Decimal | None:
 
 def of_extraction(found: Extraction, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a call read from a provider's response, with what the caller says on top."""
+    parameters: dict[str, Any] = dict(found.parameters)
+    if found.requested_service and found.requested_service != found.service:
+        parameters["requested_service"] = found.requested_service
+    if found.notes:
+        parameters["reading"] = "; ".join(found.notes)[:500]
     merged: dict[str, Any] = {
         "provider": found.provider,
         "service": found.service,
@@ -176,7 +189,7 @@ def of_extraction(found: Extraction, fields: Mapping[str, Any]) -> dict[str, Any
         "reported_cost": found.reported_cost,
         "call_key": found.call_key,
         "basis": found.basis,
-        "parameters": found.parameters,
+        "parameters": parameters,
     }
     for name, value in fields.items():
         if value is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from outlay.capture.intake import build_event
 from outlay.clock import Clock, Instant, utc_day
@@ -32,6 +33,8 @@ from outlay.model import (
     UsageEvent,
 )
 from outlay.pricing.book import PriceBook
+from outlay.pricing.card import check_price_jump, read_price_file
+from outlay.pricing.check import rate_in_force
 from outlay.pricing.rate import rate
 
 STALE_RETRIES_MAX: Final = 10
@@ -181,10 +184,31 @@ class Recorder:
                 group = []
         return written + (self._amend(group) if group else 0)
 
-    def add_rates(self, rates: Sequence[Rate]) -> None:
-        """Keep user rates; from here on events are rated by them."""
+    def add_rates(self, rates: Sequence[Rate], *, force: bool = False) -> None:
+        """Keep user rates, all or none; from here on events are rated by them.
+
+        Raises PriceBookError `suspicious_price` for one that is ten times off the rate in force, unless forced.
+        """
+        book, now = self.refresh(), self.clock.now()
+        for rate in rates:
+            at = now if rate.valid_from is None else rate.valid_from
+            known = rate_in_force(book, rate.provider, rate.service, rate.meter, rate.conditions, at)
+            check_price_jump(rate, known, force=force)
         self.store.add_rates(rates)
         self._load()
+
+    def add_price_file(self, text: str, name: str, *, force: bool = False) -> int:
+        """Keep what a price file says and the ledger does not hold yet; how many rows that was."""
+        found = read_price_file(text, name, self.clock.now())
+        kept = {_identity(rate) for rate in self.store.rates()}
+        rates = [rate for rate in found.rates if _identity(rate) not in kept]
+        if rates:
+            self.add_rates(rates, force=force)
+        known = self.exchange_rates()
+        exchange = [rate for rate in found.exchange if rate not in known]
+        if exchange:
+            self.add_exchange_rates(exchange)
+        return len(rates) + len(exchange)
 
     def add_exchange_rates(self, rates: Sequence[ExchangeRate]) -> None:
         """Keep exchange rates by date; the newest row of a date and currency counts."""
@@ -287,6 +311,11 @@ def rated_tolerantly(event: UsageEvent, book: PriceBook) -> Rating:
     except InvalidInput as error:
         unrated = tuple(Unrated(meter, quantity, error.message) for meter, quantity in event.usage.items())
         return Rating((), 0, PricingStatus.UNPRICED, unrated, basis=event.basis)
+
+
+def _identity(rate: Rate) -> bytes:
+    """What makes two rows of price files the same: everything but when they were added."""
+    return msgspec.json.encode(replace(rate, recorded_at=0))
 
 
 def _id_of(fields: object) -> str:
