@@ -214,7 +214,7 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
         status=status,
         error=error,
         reported_cost=cost,
-        call_key=key,
+        call_key=None if flavour.uses_nothing else key,
         requested_service=requested,
         basis=Basis.ESTIMATED if found in ("missing", "pending", "unknown") else Basis.MEASURED,
         found=found,
@@ -324,7 +324,7 @@ def _usage(answer: _Answer, flavour: Flavour, status: Status) -> dict[str, Quant
 def _amounts(
     document: Document, convention: Mapping[str, tuple[Term, ...]], status: Status
 ) -> Iterator[tuple[str, Quantity]]:
-    """Each meter's sum of what its terms tell. A call that failed is not counted, only what it is told to have used."""
+    """Each meter's sum of what its terms tell. A failed call counts for nothing but what it is told to have used."""
     for meter, terms in convention.items():
         counted = [term for term in terms if status is Status.OK or term[0].constant is None]
         told = [amount for amount in (measured(document, term) for term in counted) if amount is not None]

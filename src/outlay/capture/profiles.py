@@ -161,9 +161,11 @@ def flavours(file: str) -> tuple[Flavour, ...]:
     names = {table["name"] for table in own}
     for reference in tables.get("include", ()):
         source, _, name = reference.partition(".")
-        for table in _tables(source).get("flavour", ()):
-            if name in ("*", table["name"]) and table["name"] not in names:
-                own.append(_inherited(table, source))
+        own.extend(
+            _inherited(table, source)
+            for table in _tables(source).get("flavour", ())
+            if name in ("*", table["name"]) and table["name"] not in names
+        )
     return tuple(_compiled(table) for table in own)
 
 
