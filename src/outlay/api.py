@@ -19,6 +19,7 @@ from outlay.arguments import (
     RateFields,
     When,
     Where,
+    calls_of,
     checked_dimensions,
     of_extraction,
     read_date,
@@ -126,8 +127,7 @@ class Ledger:
             request=request_body,
             status_code=status_code,
         )
-        merged = of_extraction(found, fields)
-        return self._keep(self._event(merged), wait)
+        return [self._keep(self._event(call), wait) for call in calls_of(found, fields)][0]
 
     def record_call(self, fields: dict[str, Any], response: object | None) -> Receipt:
         """Keep a finished call of `track` or `tracked`."""

@@ -33,6 +33,10 @@ DIMENSIONS: Final = (
 )
 
 
+_SHARED: Final = frozenset((*ATTRIBUTIONS, "step", "tags", "time", "time_to"))
+"""The fields that a call inside another call shares with it."""
+
+
 class EventFields(TypedDict, total=False):
     """The fields of one call, as `record`, `price` and `track` take them. Only provider and service are needed."""
 
@@ -169,6 +173,18 @@ def read_rate(
 
 def _optional_decimal(value: str | Decimal | None, what: str) -> Decimal | None:
     return None if value is None else parse_decimal(value, what)
+
+
+def calls_of(found: Extraction, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The calls that one response tells: its own, then those of other services that happened inside it."""
+    calls = [of_extraction(found, fields)]
+    shared = {name: value for name, value in fields.items() if name in _SHARED}
+    for number, inner in enumerate(found.also, 1):
+        call = of_extraction(inner, shared)
+        if fields.get("id") is not None:
+            call["id"] = f"{fields['id']}+{number}"
+        calls.append(call)
+    return calls
 
 
 def of_extraction(found: Extraction, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,10 +190,10 @@ class Recorder:
         Raises PriceBookError `suspicious_price` for one that is ten times off the rate in force, unless forced.
         """
         book, now = self.refresh(), self.clock.now()
-        for rate in rates:
-            at = now if rate.valid_from is None else rate.valid_from
-            known = rate_in_force(book, rate.provider, rate.service, rate.meter, rate.conditions, at)
-            check_price_jump(rate, known, force=force)
+        for new in rates:
+            at = now if new.valid_from is None else new.valid_from
+            known = rate_in_force(book, new.provider, new.service, new.meter, new.conditions, at)
+            check_price_jump(new, known, force=force)
         self.store.add_rates(rates)
         self._load()
 
