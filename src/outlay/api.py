@@ -127,7 +127,8 @@ class Ledger:
             request=request_body,
             status_code=status_code,
         )
-        return [self._keep(self._event(call), wait) for call in calls_of(found, fields)][0]
+        receipts = [self._keep(self._event(call), wait) for call in calls_of(found, fields)]
+        return receipts[0]
 
     def record_call(self, fields: dict[str, Any], response: object | None) -> Receipt:
         """Keep a finished call of `track` or `tracked`."""
