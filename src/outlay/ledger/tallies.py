@@ -220,8 +220,8 @@ class Scan:
         kept.sort(key=lambda item: _order(item[0], item[1], times))
         return CostTable(
             by=query.by,
-            rows=tuple(self._row(self._labels(key), tally) for key, tally in kept),
-            total=self._row((), self.total),
+            rows=tuple(self._row(self._labels(key), tally, currency) for key, tally in kept),
+            total=self._row((), self.total, currency),
             currency=currency,
             zone=self.calendar.zone,
             answered_by=answered_by,
@@ -233,7 +233,7 @@ class Scan:
             for name, part in zip(self.query.by, key, strict=True)
         )
 
-    def _row(self, keys: tuple[str | None, ...], tally: Tally) -> CostRow:
+    def _row(self, keys: tuple[str | None, ...], tally: Tally, currency: str) -> CostRow:
         p50, p95, largest = percentiles(tally.prices) if self.query.percentiles else (None, None, None)
         return CostRow(
             keys=keys,
@@ -249,23 +249,29 @@ class Scan:
             amount_max=largest,
             first_at=tally.first_at,
             last_at=tally.last_at,
+            currency=currency,
         )
 
 
 def check_query(query: CostQuery) -> None:
     """Raises InvalidInput `unknown_dimension` (with near names) or `bad_range`."""
-    for name in (*query.by, *query.where):
-        if name in DIMENSIONS or (name.startswith(TAG_PREFIX) and name != TAG_PREFIX):
-            continue
-        if name in TIME_KEYS and name not in query.where:
-            continue
-        near = difflib.get_close_matches(name, (*DIMENSIONS, *TIME_KEYS), n=2)
-        hint = (
-            f"; did you mean {' or '.join(near)}?" if near else f"; use one of {', '.join(DIMENSIONS)} or tag.<name>"
-        )
-        raise InvalidInput(f"{name[:60]!r} is not something costs are kept by{hint}", code="unknown_dimension")
+    for name in query.by:
+        if name not in TIME_KEYS:
+            check_dimension(name)
+    for name in query.where:
+        check_dimension(name)
     if query.since is not None and query.until is not None and query.until < query.since:
         raise InvalidInput("the range ends before it begins; swap since and until", code="bad_range")
+
+
+def check_dimension(name: str) -> None:
+    """Raises InvalidInput `unknown_dimension`, with near names, for what costs are not kept by."""
+    if name in DIMENSIONS or (name.startswith(TAG_PREFIX) and name != TAG_PREFIX):
+        return
+    near = difflib.get_close_matches(name, (*DIMENSIONS, *TIME_KEYS), n=2)
+    known = f"use one of {', '.join(DIMENSIONS)} or tag.<name>"
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; {known}"
+    raise InvalidInput(f"{name[:60]!r} is not something costs are kept by{hint}", code="unknown_dimension")
 
 
 def scan_too_large(examined: str, limit: int) -> LedgerError:

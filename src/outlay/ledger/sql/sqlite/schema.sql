@@ -1,0 +1,297 @@
+-- The ledger in one SQLite file. Every table is STRICT, so an amount can never become a float.
+-- Money is the pair (micro, pico): millionths, and the remainder in millionths of a millionth, 0 … 999,999.
+-- A quantity is the pair (whole, nano). Instants are microseconds since 1970 UTC, days are days since 1970-01-01.
+-- Migrations replayed on an empty file give exactly this schema; a test holds that.
+
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    currency TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    epoch INTEGER NOT NULL,          -- grows with every change of prices, names or settings
+    watermark INTEGER NOT NULL,      -- entries up to this seq are folded into the rollups
+    horizon INTEGER NOT NULL         -- days before this one were dropped by retention
+) STRICT;
+
+-- Names are kept here only, so that one can be forgotten. Id 0 stands for no value.
+CREATE TABLE dimension (
+    id INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (kind, name)
+) STRICT;
+
+-- A set of tags as msgpack; those beyond the day's limit have no digest and belong to one entry.
+CREATE TABLE tag_set (
+    id INTEGER PRIMARY KEY,
+    digest BLOB UNIQUE,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE tag_day (
+    day INTEGER PRIMARY KEY,
+    interned INTEGER NOT NULL
+) STRICT;
+
+-- Every rate that ever priced a line, immutable, so that a line can explain itself for ever.
+CREATE TABLE rate (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    occurred_from INTEGER NOT NULL,
+    occurred_to INTEGER,             -- NULL when it equals occurred_from
+    recorded_at INTEGER NOT NULL,
+    counted_at INTEGER,              -- NULL when it equals occurred_from
+    kind INTEGER NOT NULL,
+    sign INTEGER NOT NULL,
+    corrects INTEGER,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    operation INTEGER NOT NULL,
+    feature INTEGER NOT NULL,
+    environment INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    customer INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    job INTEGER,
+    step INTEGER NOT NULL,
+    request TEXT,
+    trace TEXT,
+    tags INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    pricing INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    lines BLOB NOT NULL,             -- msgpack: priced lines and what could not be priced
+    body BLOB NOT NULL               -- msgpack: usage, conditions and what is rarely asked for
+) STRICT;
+
+CREATE INDEX entry_corrects ON entry (corrects) WHERE corrects IS NOT NULL;
+CREATE INDEX entry_job ON entry (job) WHERE job IS NOT NULL;
+-- Day first: requests have random names, and a day's pages stay in memory while it is written.
+CREATE INDEX entry_request ON entry (occurred_from / 86400000000, request) WHERE request IS NOT NULL;
+
+-- (day, 63 bits of the id's hash) -> first entry of that event. The fingerprint stays when retention drops the entry.
+CREATE TABLE identity (
+    day INTEGER NOT NULL,
+    hash63 INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    fingerprint BLOB,
+    PRIMARY KEY (day, hash63)
+) STRICT, WITHOUT ROWID;
+
+-- Which times a run of 1,024 entries spans, so that a scan by time reads few others.
+CREATE TABLE span (
+    block INTEGER PRIMARY KEY,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE rollup_day (
+    day INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    operation INTEGER NOT NULL,
+    feature INTEGER NOT NULL,
+    environment INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, provider, service, operation, feature, environment, status, basis)
+) STRICT, WITHOUT ROWID;
+
+-- The values that rollup_day tells apart on a day; what is not here once there are too many is counted as (other).
+CREATE TABLE rollup_value (
+    day INTEGER NOT NULL,
+    dimension INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    PRIMARY KEY (day, dimension, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_quarter_hour (
+    quarter_hour INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (quarter_hour, provider, service, status, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_customer (
+    day INTEGER NOT NULL,
+    customer INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    feature INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, customer, provider, service, feature, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_project (
+    day INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    feature INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, project, provider, service, feature, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_team (
+    day INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    feature INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, team, provider, service, feature, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_user (
+    day INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    feature INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, user, provider, service, feature, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_job (
+    job INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (job, provider, service, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_meter (
+    day INTEGER NOT NULL,
+    provider INTEGER NOT NULL,
+    service INTEGER NOT NULL,
+    meter INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    whole INTEGER NOT NULL,
+    nano INTEGER NOT NULL,
+    PRIMARY KEY (day, provider, service, meter, basis)
+) STRICT, WITHOUT ROWID;
+
+-- What retention dropped, by UTC day: enough to prove that the rollups still hold all of it.
+CREATE TABLE checkpoint (
+    day INTEGER PRIMARY KEY,
+    entries INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    digest BLOB NOT NULL             -- BLAKE2b chain over the dropped entries' seq, fingerprint, sign and amount
+) STRICT;
+
+CREATE TABLE user_rate (
+    id INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE catalogue (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    body BLOB NOT NULL,
+    recorded_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE statement (
+    id TEXT PRIMARY KEY,
+    provider TEXT NOT NULL,
+    source TEXT NOT NULL,
+    period_from INTEGER NOT NULL,
+    period_to INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE statement_line (
+    number INTEGER PRIMARY KEY,
+    statement TEXT NOT NULL REFERENCES statement (id),
+    line TEXT NOT NULL,
+    service TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    occurred_from INTEGER NOT NULL,
+    occurred_to INTEGER NOT NULL,
+    cost TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    state TEXT NOT NULL,
+    entry INTEGER,
+    UNIQUE (statement, line)
+) STRICT;
+
+CREATE TABLE job_outcome (
+    job INTEGER PRIMARY KEY,
+    units INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL
+) STRICT;

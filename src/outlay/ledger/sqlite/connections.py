@@ -1,0 +1,372 @@
+"""Every connection of one ledger file: one writer under a lock, a few readers, and what a fork demands.
+
+A connection that crosses a fork loses acknowledged rows without an error: SQLite's process-wide table of
+locks is inherited, so a fresh connection of the child never takes its locks, and whoever closes last
+deletes the log under the other. So all connections are closed *before* a fork and reopened lazily on both
+sides. A fork by C code passes no hook: there the process id differs, and the inherited connections are
+never touched again, not even closed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+from outlay.errors import LedgerClosed, LedgerCorrupt, LedgerReadOnly, OpenedBeforeFork, SchemaTooNew
+from outlay.ledger.sqlite.failures import translate, translated
+from outlay.ledger.sqlite.statements import SCHEMA_VERSION, migration, schema, sql
+
+READ_SECONDS_MAX: Final = 10.0
+"""A reader is interrupted after this: an open read keeps the log from being reset."""
+
+BUSY_SECONDS_MAX: Final = 10.0
+_APPLICATION_ID: Final = 0x4F75746C  # "Outl"
+_IDLE_READERS_MAX: Final = 4
+_CHECKPOINT_PAGES: Final = 4_000
+_OPS_PER_CHECK: Final = 50_000
+_FIRST_WAIT_S: Final = 20e-6
+_LONGEST_WAIT_S: Final = 2e-3
+_numbers = count()
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What a transaction reads first. `last_seq` is the greatest seq ever given."""
+
+    epoch: int
+    watermark: int
+    horizon: int
+    last_seq: int
+
+
+class Reader:
+    """A connection that reads, and until when it may."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.deadline = float("inf")
+        connection.set_progress_handler(self._overdue, _OPS_PER_CHECK)
+
+    def _overdue(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
+class Connections:
+    """The connections of one ledger in this process. Any thread may use them."""
+
+    def __init__(self, path: Path, synchronous: str, currency: str, zone: str) -> None:
+        """Opens or makes the ledger. `currency` and `zone` are used where it is made."""
+        self.path = path
+        self.address = str(path)
+        self.number = next(_numbers)
+        self._synchronous = synchronous
+        self._made_with = (currency, zone)
+        self._pid = os.getpid()
+        self._closed = False
+        self._writer: apsw.Connection | None = None
+        self._idle: list[Reader] = []
+        self._new_locks()
+        with self.writer_lock:
+            self._writer = self._connect(create=True)
+        _OPEN.add(self)
+        self._finalizer = weakref.finalize(self, _close_kept, self._pid, self._idle, kept := _Kept())
+        kept.writer = self._writer
+        self._kept = kept
+
+    def _new_locks(self) -> None:
+        self.writer_lock = threading.RLock()
+        self._gate = threading.Condition(threading.Lock())
+        self._reading = 0
+        self._forking = False
+
+    # --- opening
+
+    def _connect(self, *, create: bool = False) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        if create:
+            self._check_folder()
+        with translated(self.address):
+            connection = apsw.Connection(self.address, flags=flags)
+        # Never closed by being forgotten: in a child of a fork that we could not see, closing destroys.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        try:
+            with translated(self.address, connection):
+                self._configure(connection, create)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
+
+    def _check_folder(self) -> None:
+        folder = self.path.parent
+        if self.path.is_dir():
+            raise LedgerCorrupt(f"{self.address} is a folder; give the path of a file")
+        if folder.is_dir() and not os.access(folder, os.W_OK):
+            raise LedgerReadOnly(f"the folder {folder} cannot be written, which a ledger's log needs")
+
+    def _configure(self, connection: apsw.Connection, create: bool) -> None:
+        connection.set_busy_handler(_Patience())
+        if connection.readonly("main"):
+            raise LedgerReadOnly(
+                f"{self.address} cannot be written; check the permissions of the file and its folder"
+            )
+        if create:
+            self._make_or_check(connection)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous == 'full' else 'NORMAL'}")
+        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.wal_autocheckpoint(_CHECKPOINT_PAGES)
+
+    def _make_or_check(self, connection: apsw.Connection) -> None:
+        version = connection.pragma("user_version")
+        if version == 0 and connection.pragma("page_count") == 0:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if version > SCHEMA_VERSION:
+            raise SchemaTooNew(
+                f"{self.address} has schema {version}, this program knows {SCHEMA_VERSION}; upgrade the program"
+            )
+        if version == SCHEMA_VERSION and connection.pragma("application_id") == _APPLICATION_ID:
+            return
+        if connection.pragma("journal_mode") != "wal":
+            self._refuse_foreign(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._upgrade(connection)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def _refuse_foreign(self, connection: apsw.Connection) -> None:
+        tables = connection.execute(sql("count_tables")).get
+        if connection.pragma("application_id") != _APPLICATION_ID and tables:
+            raise LedgerCorrupt(
+                f"{self.address} is another program's database; give the path of a ledger or of no file"
+            )
+
+    def _upgrade(self, connection: apsw.Connection) -> None:
+        version = connection.pragma("user_version")
+        if version == 0:
+            self._refuse_foreign(connection)
+            connection.execute(schema())
+            connection.execute(sql("insert_meta"), self._made_with)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        else:
+            for step in range(version + 1, SCHEMA_VERSION + 1):
+                connection.execute(migration(step))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    # --- writing and reading
+
+    def check(self) -> None:
+        """Raises LedgerClosed or OpenedBeforeFork."""
+        if self._closed:
+            raise LedgerClosed
+        if os.getpid() != self._pid:
+            raise OpenedBeforeFork(
+                f"{self.address} was open when C code forked this process; open it again after the fork"
+            )
+
+    @contextmanager
+    def writing(self) -> Iterator[apsw.Connection]:
+        """One write transaction: committed at the end, rolled back when anything is raised."""
+        self.check()
+        with self.writer_lock:
+            self.check()
+            connection = self._writer
+            if connection is None:
+                connection = self._writer = self._kept.writer = self._connect()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                failure = translate(error, self.address, connection) if isinstance(error, apsw.Error) else None
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if failure is not None:
+                    raise failure from error
+                raise
+
+    @contextmanager
+    def vacating(self) -> Iterator[apsw.Connection]:
+        """The writer outside any transaction, for pragmas."""
+        self.check()
+        with self.writer_lock:
+            with self.writing():
+                pass
+            assert self._writer is not None  # writing() opened it, and the lock is ours
+            with translated(self.address, self._writer):
+                yield self._writer
+
+    @contextmanager
+    def reading(self, seconds_max: float = READ_SECONDS_MAX) -> Iterator[apsw.Connection]:
+        """A consistent view for reading, on a connection that no other thread uses meanwhile."""
+        reader = self._take()
+        connection = reader.connection
+        reader.deadline = time.monotonic() + seconds_max
+        try:
+            with translated(self.address, connection):
+                connection.execute("BEGIN")
+                yield connection
+        finally:
+            reader.deadline = float("inf")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._give(reader)
+
+    def _take(self) -> Reader:
+        self.check()
+        with self._gate:
+            while self._forking:
+                self._gate.wait()
+            self._reading += 1
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return Reader(self._connect())
+        except BaseException:
+            self._leave()
+            raise
+
+    def _give(self, reader: Reader) -> None:
+        with self._gate:
+            keep = len(self._idle) < _IDLE_READERS_MAX and not self._closed
+            if keep:
+                self._idle.append(reader)
+        if not keep:
+            _close(reader.connection)
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._gate:
+            self._reading -= 1
+            self._gate.notify_all()
+
+    # --- closing and forking
+
+    def close(self) -> None:
+        """Close what is idle now and the rest when it is given back. Nothing, where a fork was not seen."""
+        if self._closed or os.getpid() != self._pid:
+            self._closed = True
+            return
+        with self.writer_lock:
+            self._closed = True
+            self._close_all()
+        self._finalizer.detach()
+
+    def _close_all(self) -> None:
+        with self._gate:
+            idle = self._idle[:]
+            self._idle.clear()
+        for reader in idle:
+            _close(reader.connection)
+        if self._writer is not None:
+            _close(self._writer)
+            self._writer = self._kept.writer = None
+
+    def before_fork(self) -> None:
+        """Wait for the writer and the readers of this process, hold new ones back, and close everything."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self.writer_lock.acquire()
+        with self._gate:
+            self._forking = True
+            while self._reading:
+                self._gate.wait()
+        self._close_all()
+
+    def after_fork_in_parent(self) -> None:
+        """Let writers and readers go on."""
+        if not self._forking:
+            return
+        with self._gate:
+            self._forking = False
+            self._gate.notify_all()
+        self.writer_lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh: nothing is open, and locks held by the parent's other threads do not exist here."""
+        if not self._forking:
+            return
+        self._pid = os.getpid()
+        self._new_locks()
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _close_kept, self._pid, self._idle, self._kept)
+
+
+class _Kept:
+    """What a finalizer must close: it may not hold the Connections themselves."""
+
+    writer: apsw.Connection | None = None
+
+
+class _Patience:
+    """A busy handler: short waits with jitter, given up after BUSY_SECONDS_MAX.
+
+    SQLite's own sleeps up to 100 ms between tries and starved a process for 4 s where others were quick.
+    """
+
+    def __init__(self) -> None:
+        self._since = 0.0
+
+    def __call__(self, tries: int) -> bool:
+        if tries == 0:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > BUSY_SECONDS_MAX:
+            return False
+        time.sleep(random.uniform(0.5, 1.5) * min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 1.5 ** min(tries, 20)))
+        return True
+
+
+def read_meta(connection: apsw.Connection) -> Meta:
+    """The epoch, the watermark and the last seq, as of this transaction."""
+    row = connection.execute(sql("meta")).fetchone()
+    if row is None:
+        raise LedgerCorrupt("the ledger has lost its settings; restore a backup")
+    epoch, watermark, horizon, last = row
+    return Meta(epoch, watermark, horizon, max(last or 0, watermark))
+
+
+def _close(connection: apsw.Connection) -> None:
+    connection.close(True)
+    ctypes.pythonapi.Py_DecRef(ctypes.py_object(connection))
+
+
+def _close_kept(pid: int, idle: list[Reader], kept: _Kept) -> None:
+    if os.getpid() != pid:
+        return
+    for reader in idle:
+        _close(reader.connection)
+    idle.clear()
+    if kept.writer is not None:
+        _close(kept.writer)
+        kept.writer = None
+
+
+_OPEN: weakref.WeakSet[Connections] = weakref.WeakSet()
+
+
+def _each_open(action: Callable[[Connections], None], backwards: bool = False) -> None:
+    for connections in sorted(_OPEN, key=lambda one: one.number, reverse=backwards):
+        action(connections)
+
+
+os.register_at_fork(
+    before=lambda: _each_open(Connections.before_fork),
+    after_in_parent=lambda: _each_open(Connections.after_fork_in_parent, backwards=True),
+    after_in_child=lambda: _each_open(Connections.after_fork_in_child),
+)

@@ -1,0 +1,237 @@
+"""Interned names, tag sets and rates: written inside a transaction, remembered only after its COMMIT.
+
+A name that was remembered before its transaction was rolled back would give an id that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Final
+
+import apsw
+import msgspec
+
+from outlay.clock import DAY_MICROSECONDS
+from outlay.errors import LedgerCorrupt
+from outlay.ledger.rollups import OTHER
+from outlay.ledger.sqlite.statements import sql
+from outlay.model import Rate
+
+KINDS: Final = (
+    "provider",
+    "service",
+    "operation",
+    "feature",
+    "environment",
+    "user",
+    "customer",
+    "team",
+    "project",
+    "job",
+    "step",
+    "meter",
+    "match",
+)
+"""What names are of; a kind's number is its place here, so new kinds go to the end."""
+
+KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
+TAG_SETS_A_DAY: Final = 10_000
+"""How many new sets of tags are interned on one day; further ones are kept for their entry alone."""
+
+_REMEMBERED_MAX: Final = 200_000
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_tags: Final = msgspec.msgpack.Decoder(dict[str, str]).decode
+_decode_rate: Final = msgspec.msgpack.Decoder(Rate).decode
+
+TagSet = tuple[tuple[str, str], ...]
+
+
+class Ids:
+    """The ids that an encoder looks up: one mapping a kind, one for rates, one for tag sets."""
+
+    __slots__ = ("kinds", "rates", "tag_sets")
+
+    def __init__(
+        self,
+        kinds: list[dict[str | None, int]],
+        rates: dict[Rate | None, int],
+        tag_sets: dict[TagSet, int],
+    ) -> None:
+        self.kinds = kinds
+        self.rates = rates
+        self.tag_sets = tag_sets
+
+
+def _nothing_known() -> Ids:
+    return Ids([{None: 0} for _ in KINDS], {None: 0}, {(): 0})
+
+
+class _Interning(dict):  # type: ignore[type-arg]  # a dict of dict's own kinds, one per use below
+    """Known ids first, then the database's; what is found or made here is new to the memory."""
+
+    def __init__(self, known: Mapping[object, int], intern: Callable[[object], int]) -> None:
+        super().__init__()
+        self._known = known
+        self._intern = intern
+
+    def __missing__(self, name: object) -> int:
+        found = self._known.get(name)
+        if found is None:
+            found = self._intern(name)
+        if found > 0:
+            self[name] = found
+        return found
+
+
+class NameBook:
+    """The memory of names that fits the epoch of a transaction: a new epoch may have renamed some."""
+
+    def __init__(self, tag_sets_a_day: int = TAG_SETS_A_DAY) -> None:
+        self._tag_sets_a_day = tag_sets_a_day
+        self.newest = Names(0, tag_sets_a_day)
+
+    def at(self, epoch: int) -> Names:
+        """The names as of an epoch. One older than the newest gets a memory that nobody shares."""
+        newest = self.newest
+        if newest.epoch == epoch:
+            return newest
+        names = Names(epoch, self._tag_sets_a_day)
+        if epoch > newest.epoch:
+            self.newest = names
+        return names
+
+
+class Names:
+    """One process's memory of names. `known` is read without a lock: it only ever holds committed ids."""
+
+    def __init__(self, epoch: int, tag_sets_a_day: int) -> None:
+        self.epoch = epoch
+        self.known = _nothing_known()
+        self._tag_sets_a_day = tag_sets_a_day
+        self._names: dict[int, str | None] = {0: None}
+        self._tags: dict[int, dict[str, str]] = {0: {}}
+        self._rates: dict[int, Rate] = {}
+
+    def interning(self, connection: apsw.Connection, recorded_at: int) -> Ids:
+        """Ids that are looked up or made in a write transaction; hand them to `remember` after its COMMIT."""
+        known = self.known
+
+        def of_kind(number: int) -> Callable[[object], int]:
+            return lambda name: intern_name(connection, number, str(name))
+
+        interning = Ids(
+            [_Interning(known.kinds[number], of_kind(number)) for number in range(len(KINDS))],  # type: ignore[arg-type]  # keys are names
+            _Interning(known.rates, lambda rate: _intern_rate(connection, rate)),  # type: ignore[arg-type]  # keys are rates
+            _Interning(known.tag_sets, lambda tags: self._intern_tags(connection, tags, recorded_at)),  # type: ignore[arg-type]  # keys are tag sets
+        )
+        return interning
+
+    def remember(self, fresh: Ids) -> None:
+        """Keep what a committed transaction interned."""
+        known = self.known
+        for known_kind, fresh_kind in zip(known.kinds, fresh.kinds, strict=True):
+            known_kind.update(fresh_kind)
+        known.rates.update(fresh.rates)
+        known.tag_sets.update(fresh.tag_sets)
+        largest = max(len(known.rates), len(known.tag_sets), *(len(kind) for kind in known.kinds))
+        if largest > _REMEMBERED_MAX:
+            self.known = _nothing_known()
+
+    def _intern_tags(self, connection: apsw.Connection, tags: TagSet, recorded_at: int) -> int:
+        body = _encode(dict(tags))
+        digest = blake2b(body, digest_size=16).digest()
+        row = connection.execute(sql("tag_set_id"), (digest,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        day = recorded_at // DAY_MICROSECONDS
+        counted = connection.execute(sql("tag_sets_interned"), (day,)).fetchone()
+        if counted is not None and counted[0] >= self._tag_sets_a_day:
+            # Negative: it belongs to this one entry, so it is neither remembered nor found again.
+            return -int(connection.execute(sql("insert_tag_set"), (None, body)).fetchone()[0])
+        connection.execute(sql("count_tag_set"), (day,))
+        return int(connection.execute(sql("insert_tag_set"), (digest, body)).fetchone()[0])
+
+    # --- reading
+
+    def name(self, connection: apsw.Connection, id: int) -> str | None:
+        """The name of an id; None for 0."""
+        try:
+            return self._names[id]
+        except KeyError:
+            row = connection.execute(sql("dimension_name"), (id,)).fetchone()
+            if row is None:
+                raise LedgerCorrupt(f"the ledger has lost name {id}; restore a backup") from None
+            if len(self._names) > _REMEMBERED_MAX:
+                self._names = {0: None}
+            found: str = row[0]
+            self._names[id] = found
+            return found
+
+    def tags(self, connection: apsw.Connection, id: int) -> dict[str, str]:
+        """The tags of a set's id."""
+        try:
+            return self._tags[id]
+        except KeyError:
+            row = connection.execute(sql("tag_set_body"), (id,)).fetchone()
+            if row is None:
+                raise LedgerCorrupt(f"the ledger has lost tag set {id}; restore a backup") from None
+            if len(self._tags) > _REMEMBERED_MAX:
+                self._tags = {0: {}}
+            found = _decode_tags(row[0])
+            self._tags[id] = found
+            return found
+
+    def rate(self, connection: apsw.Connection, id: int) -> Rate | None:
+        """The rate of an id, the same object each time; None for 0."""
+        if not id:
+            return None
+        try:
+            return self._rates[id]
+        except KeyError:
+            row = connection.execute(sql("rate_body"), (id,)).fetchone()
+            if row is None:
+                raise LedgerCorrupt(f"the ledger has lost rate {id}; restore a backup") from None
+            if len(self._rates) > _REMEMBERED_MAX:
+                self._rates = {}
+            found = _decode_rate(row[0])
+            self._rates[id] = found
+            return found
+
+
+def intern_name(connection: apsw.Connection, kind: int, name: str) -> int:
+    """The id of a name, made when it is new."""
+    row = connection.execute(sql("dimension_id"), (kind, name)).fetchone()
+    if row is None:
+        row = connection.execute(sql("intern_dimension"), (kind, name)).fetchone()
+    return int(row[0])
+
+
+def find_name(connection: apsw.Connection, kind: int, name: str | None) -> int:
+    """The id of a name, 0 for None, −1 where nothing bears it."""
+    if name is None:
+        return 0
+    row = connection.execute(sql("dimension_id"), (kind, name)).fetchone()
+    return -1 if row is None else int(row[0])
+
+
+def find_other(connection: apsw.Connection, kind: int) -> int:
+    """The id under which a capped rollup counts this kind's further values, −1 where it never had to."""
+    return find_name(connection, kind, OTHER)
+
+
+def encode_tags(tags: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """(digest, body) of a tag set."""
+    body = _encode(dict(sorted(tags.items())))
+    return blake2b(body, digest_size=16).digest(), body
+
+
+def decode_tags(body: bytes) -> dict[str, str]:
+    """The tags of a set's body."""
+    return _decode_tags(body)
+
+
+def _intern_rate(connection: apsw.Connection, rate: object) -> int:
+    body = _encode(rate)
+    row = connection.execute(sql("intern_rate"), (blake2b(body, digest_size=16).digest(), body)).fetchone()
+    return int(row[0])
