@@ -1,0 +1,66 @@
+"""The application: every command under its name, and what `outlay --help` says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from outlay.faces.cli import asking, importing, keeping, prices, recording
+from outlay.faces.cli.demo import demo
+from outlay.faces.cli.exits import MEANINGS, ErrorsInOneLine
+
+_CODES = "\n".join(f"  {code.value:>3}  {text}" for code, text in MEANINGS.items())
+
+app = typer.Typer(
+    name="outlay",
+    cls=ErrorsInOneLine,
+    help="The ledger of what an AI application spends: priced exactly, kept for good, explained line by line.",
+    epilog=f"\b\nExit codes:\n{_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    # Help without Rich: it is read in pipes and logs as often as on terminals, and loads in half the time.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import outlay
+
+        print(f"outlay {outlay.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def outlay(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """The ledger of what an AI application spends: priced exactly, kept for good, explained line by line."""
+
+
+for name, command in (
+    ("demo", demo),
+    ("record", recording.record),
+    ("import", importing.import_files),
+    ("costs", asking.costs),
+    ("top", asking.top),
+    ("job", asking.job),
+    ("event", asking.event),
+    ("explain", asking.explain),
+    ("finish", recording.finish),
+    ("correct", recording.correct),
+    ("reprice", recording.reprice),
+    ("retain", keeping.retain),
+    ("forget", keeping.forget),
+    ("audit", keeping.audit),
+    ("backup", keeping.backup),
+    ("doctor", keeping.doctor),
+    ("export", keeping.export),
+):
+    app.command(name)(command)
+app.add_typer(prices.prices)

@@ -1,0 +1,232 @@
+"""Care for the ledger: retain, forget, audit, backup, doctor, export."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from outlay.errors import InvalidInput
+from outlay.faces.cli.exits import Exit
+from outlay.faces.cli.options import (
+    CsvOption,
+    JsonOption,
+    LedgerOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    YesOption,
+    ZoneOption,
+    form_of,
+    read_filter,
+)
+from outlay.faces.cli.render import Cell, Column, Form, Table, pairs, show, write_json
+from outlay.faces.cli.session import confirm, opened, progress, read_span
+
+if TYPE_CHECKING:
+    from outlay.receipt import Receipt
+
+
+def retain(
+    days: Annotated[int, typer.Option("--days", min=1, help="Keep the single events of this many whole days.")] = 90,
+    yes: YesOption = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """Drop single events older than --days; all sums stay."""
+    from outlay.clock import day_to_date
+    from outlay.money import Money
+
+    form = form_of(json, csv)
+    with opened(ledger) as book:
+        confirm(f"Events older than {days} days are dropped for good (sums stay).", yes)
+        done = book.retain(days=days)
+        facts: dict[str, Cell] = {
+            "before": day_to_date(done.before_day).isoformat(),
+            "events_dropped": done.entries,
+            "cost_kept_in_sums": Money(done.amount, book.currency),
+            "bytes_freed": done.bytes_freed,
+        }
+        _show_facts(facts, form)
+
+
+def forget(
+    user: Annotated[str | None, typer.Option("--user", help="The user to forget.", show_default=False)] = None,
+    customer: Annotated[
+        str | None, typer.Option("--customer", help="The customer to forget.", show_default=False)
+    ] = None,
+    yes: YesOption = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """Erase a user's or customer's name; the money stays."""
+    form = form_of(json, csv)
+    if (user is None) == (customer is None):
+        raise InvalidInput("give either --user or --customer", code="bad_option")
+    with opened(ledger) as book:
+        confirm(f"The name {user or customer!r} is erased for good.", yes)
+        touched = book.forget(user=user, customer=customer)
+        _show_facts({"events_touched": touched}, form)
+
+
+def audit(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
+    """Prove that every sum is right and nothing stands twice.
+
+    Lines sum to totals, sums equal entries, identities are whole; the exit code is 1 if not.
+    """
+    from outlay.money import Money
+
+    form = form_of(json, csv)
+    with opened(ledger) as book, progress("auditing"):
+        report = book.audit()
+        facts = {
+            "ok": report.ok,
+            "entries": report.entries,
+            "rollup_cells": report.rollup_cells,
+            "amount": Money(report.amount, book.currency),
+            "spooled": report.spooled,
+        }
+        columns = (
+            Column("code", "finding"),
+            Column("subject", "of"),
+            Column("expected", "expected"),
+            Column("found", "found"),
+        )
+        rows = [[finding.code, finding.subject, finding.expected, finding.found] for finding in report.findings]
+        verdict = "clean" if report.ok else f"{len(report.findings)} findings"
+        note = f"{verdict}: {report.entries:,} entries, {report.rollup_cells:,} sums compared, {facts['amount']}"
+        if rows or form is not Form.TABLE:
+            show(Table(columns, rows, note=note, facts=facts), form)
+        else:
+            sys.stdout.write(note + "\n")
+    if not report.ok:
+        raise typer.Exit(Exit.FINDING)
+
+
+def backup(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="A file that does not exist yet.")],
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """Copy the ledger, while in use, into a new file."""
+    from pathlib import Path
+
+    form = form_of(json, csv)
+    with opened(ledger) as book, progress("copying"):
+        book.backup(target)
+    _show_facts({"file": target, "bytes": Path(target).stat().st_size}, form)
+
+
+def doctor(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
+    """Facts for whoever looks for a fault.
+
+    Sizes, versions, what waits, which prices are in force.
+    """
+    form = form_of(json, csv)
+    with opened(ledger) as book:
+        facts: dict[str, Cell] = {**_program_facts(), **book.doctor()}
+        _show_facts(facts, form)
+
+
+def _program_facts() -> dict[str, Cell]:
+    import platform
+
+    import outlay
+
+    return {"outlay": outlay.__version__, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def export(
+    where: WhereOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    zone: ZoneOption = None,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """Write the events as JSONL, or as CSV.
+
+    To standard output; outlay import reads either again.
+    """
+    form = form_of(json, csv)
+    with opened(ledger) as book:
+        first, last = read_span(book, since, until, zone)
+        receipts = book.events(where=read_filter(where), since=first, until=last)
+        if form is Form.CSV:
+            _export_csv(list(receipts))
+            return
+        if form is Form.JSON:
+            write_json([exported(receipt) for receipt in receipts])
+            return
+        import msgspec
+
+        out = sys.stdout.buffer
+        for receipt in receipts:
+            out.write(msgspec.json.encode(exported(receipt)) + b"\n")
+        out.flush()
+
+
+def exported(receipt: Receipt) -> dict[str, Any]:
+    """An event as `record` and `import` take it, and beside it, under `receipt`, what it cost."""
+    from outlay.clock import isoformat
+    from outlay.faces.cli.render import exact
+    from outlay.model import ATTRIBUTIONS, Basis
+
+    event = receipt.event
+    line: dict[str, Any] = {"id": event.id, "time": isoformat(event.occurred_from)}
+    if event.occurred_to != event.occurred_from:
+        line["time_to"] = isoformat(event.occurred_to)
+    line |= {"provider": event.provider, "service": event.service}
+    for name in ("operation", *ATTRIBUTIONS, "step", "error", "duration_s", "call_key"):
+        if getattr(event, name) is not None:
+            line[name] = getattr(event, name)
+    for name in ("usage", "conditions", "parameters", "tags"):
+        if getattr(event, name):
+            line[name] = dict(getattr(event, name))
+    line["status"] = event.status.value
+    if event.count != 1:
+        line["count"] = event.count
+    told = event.reported_cost
+    if told is not None:
+        line["reported_cost"] = exact(told)
+    if event.basis not in (Basis.MEASURED, Basis.BILLED, Basis.ADJUSTED):
+        line["basis"] = event.basis.value
+    line["receipt"] = {
+        "total": exact(receipt.total),
+        "currency": receipt.currency,
+        "pricing_status": receipt.pricing_status.value,
+        "basis": receipt.rating.basis.value,
+    }
+    return line
+
+
+def _export_csv(receipts: list[Receipt]) -> None:
+    lines = [_flat(exported(receipt)) for receipt in receipts]
+    names = list(dict.fromkeys(name for line in lines for name in line)) or ["id", "time", "provider", "service"]
+    columns = [Column(name, name) for name in names]
+    show(Table(columns, [[line.get(name) for name in names] for line in lines]), Form.CSV)
+
+
+def _flat(line: dict[str, Any]) -> dict[str, Cell]:
+    flat: dict[str, Cell] = {}
+    for name, value in line.items():
+        if isinstance(value, dict):
+            prefix = "tag" if name == "tags" else name
+            flat |= {f"{prefix}.{inner}": each for inner, each in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _show_facts(facts: dict[str, Cell], form: Form) -> None:
+    if form is Form.JSON:
+        write_json(facts)
+    elif form is Form.CSV:
+        show(Table([Column(name, name) for name in facts], [list(facts.values())]), form)
+    else:
+        show(pairs("", [(name.replace("_", " "), value) for name, value in facts.items()]), form)
