@@ -31,12 +31,16 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The profile, the provider's name for the ledger, and what the address's pattern told."""
+    """The profile, the provider's name for the ledger, and what the address's pattern told.
+
+    A `stranger` is an address that no file names, with an answer that looks like none of them.
+    """
 
     profile: Profile
     provider: str
     groups: Mapping[str, str] = {}
     note: str = ""
+    stranger: bool = False
 
 
 @lru_cache(maxsize=512)
@@ -80,7 +84,7 @@ def _by_shape(address: Address, package: str, document: Document) -> Found:
         elsewhere = f"read as {chosen[0].id} by its shape: no file names {address.host}" if address.host else ""
         return msgspec.structs.replace(_found(chosen[0], {}), note=elsewhere)
     if address.host:
-        return Found(heads()[COMPATIBLE], address.host, {}, f"no file names {address.host}")
+        return Found(heads()[COMPATIBLE], address.host, {}, f"no file names {address.host}", stranger=True)
     return Found(heads()[COMPATIBLE], UNKNOWN, {}, "the provider is not known: give provider= or url=")
 
 

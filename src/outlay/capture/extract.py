@@ -179,7 +179,7 @@ def _choose(answer: _Answer) -> None:
 
 def _body(reading: Reading, rule: StreamRule) -> dict[str, Any]:
     """A body as it is; a stream folded by the flavour's rule."""
-    if not reading.streamed and len(reading.frames) == 1:
+    if not reading.streamed and len(reading.frames) == 1 and rule.only:
         only = reading.frames[0]
         if not any(predicate({"body": only}) for predicate in rule.only):
             return dict(only)
@@ -196,7 +196,7 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
         document["url"] = {**_mapping(document["url"]), **groups}
     status, error = _status(answer, flavour)
     service, requested = _services(answer, flavour.service, flavour.requested)
-    pending = any(predicate(document) for predicate in flavour.pending)
+    pending = not answer.reading.streamed and any(predicate(document) for predicate in flavour.pending)
     usage = {} if pending else _usage(answer, flavour, status)
     found = _finding(flavour, usage, status, pending)
     key = _key(answer, flavour)
@@ -227,10 +227,14 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
 
 def _unrecognised(answer: _Answer, operation: str | None) -> Extraction:
     """Nothing here is an answer that any file describes: said, with what was looked for, and kept."""
-    names = ", ".join(flavour.name for flavour in flavours(answer.who.profile.file))
+    names = ", ".join(dict.fromkeys(flavour.name for flavour in flavours(answer.who.profile.file)))
     status, error = _status(answer, None)
     service, requested = _services(answer, tuple(map(parse, ("model ?? given:service", "request:model"))), ())
-    if status is Status.OK:
+    found: Finding = "unknown" if status is Status.OK else "none"
+    if status is Status.OK and answer.reading.opaque and answer.who.stranger:
+        answer.notes.append("the answer is no JSON and its address is no provider's: taken as using nothing")
+        found = "none"
+    elif status is Status.OK:
         what = "the answer is no JSON" if answer.reading.opaque else "the answer has no usage that is known"
         answer.notes.append(f"{what}: looked for {answer.who.profile.title or answer.who.profile.id}'s {names}")
     return Extraction(
@@ -241,8 +245,8 @@ def _unrecognised(answer: _Answer, operation: str | None) -> Extraction:
         status=status,
         error=error,
         requested_service=requested,
-        basis=Basis.ESTIMATED if status is Status.OK else Basis.MEASURED,
-        found="unknown" if status is Status.OK else "none",
+        basis=Basis.ESTIMATED if found == "unknown" else Basis.MEASURED,
+        found=found,
         notes=tuple(answer.notes),
         parameters=parameters_of(answer.document["request"], parameters()),
     )
@@ -374,8 +378,8 @@ def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity
         seen = any(end({"body": frame}) for end in rule.ends for frame in reversed(reading.frames))
         if not seen:
             answer.notes.append("the stream was cut: its end was not seen, so the usage may be what was told so far")
-            if usage and not any(usage.values()):
-                answer.notes.append("all usage is zero on a cut stream: kept as told, not estimated")
+    if reading.streamed and usage and not any(usage.values()):
+        answer.notes.append("all usage of the stream is zero: kept as told, not estimated")
     if found == "missing":
         answer.notes.append(f"the answer bears no usage{': ' if flavour.advice else ''}{flavour.advice}")
 

@@ -126,6 +126,7 @@ def _read_boto(reading: Reading, inner: Mapping[str, Any], metadata: Mapping[str
         _read_text(reading, body)
     elif isinstance(body, Sequence):
         _read_list(reading, body)
+        reading.streamed = True
     elif isinstance(body, Mapping):
         reading.frames = [_unwrapped(body)]
     else:
