@@ -6,8 +6,8 @@ can only be proved together: their sum equals the checkpoints and the entries of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import apsw
 
@@ -19,7 +19,7 @@ from outlay.ledger.sqlite.codec import Decoder
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder, key_columns, shares_of, with_other
 from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, find_name
-from outlay.ledger.sqlite.statements import sql
+from outlay.ledger.sqlite.statements import Row, only, rows, rows_of, sql
 from outlay.model import AuditFinding, AuditReport
 from outlay.money import PICO_PER_MICRO
 
@@ -64,9 +64,10 @@ class Audit:
 
     # --- entries
 
-    def _sound_rows(self, after: int, until: int) -> Iterator[Any]:
-        for row in self.connection.execute(sql("to_fold"), (after, until, _ALL)):
-            seq, sign, micro, pico, lines = row[0], *row[17:]
+    def _sound_rows(self, after: int, until: int) -> Iterator[Row]:
+        for row in rows(self.connection, "to_fold", (after, until, _ALL)):
+            seq = row[0]
+            sign, micro, pico, lines = row[17:]
             amount = micro * PICO_PER_MICRO + pico
             total = sum(share for _, share, _ in shares_of(lines))
             if total != amount:
@@ -77,12 +78,12 @@ class Audit:
 
     def _corrections(self) -> None:
         for (root,) in self.connection.execute(sql("corrected_roots")).fetchall():
-            rows = self.connection.execute(sql("event_entries"), (root,))
-            self.findings.extend(rules.unsound_versions([self.decoder.entry(row) for row in rows]))
+            event = rows(self.connection, "event_entries", (root,))
+            self.findings.extend(rules.unsound_versions([self.decoder.entry(row) for row in event]))
 
     def _identities(self) -> None:
         known = 0
-        for day, hash63, seq, fingerprint, id, occurred, corrects in self.connection.execute(sql("identities")):
+        for day, hash63, seq, fingerprint, id, occurred, corrects in rows(self.connection, "identities"):
             if fingerprint is not None:
                 continue
             known += 1
@@ -90,7 +91,7 @@ class Audit:
                 self._find("identity_without_entry", f"identity of day {day}", f"entry {seq}", "none")
             elif occurred // DAY_MICROSECONDS != day or not self._leads_to(day, rules.identity_hash(id), hash63):
                 self._find("identity_of_another", f"entry {seq}", f"day {occurred // DAY_MICROSECONDS}", f"day {day}")
-        (roots,) = self.connection.execute(sql("count_roots")).fetchone()
+        (roots,) = only(self.connection, "count_roots")
         if roots != known:
             self._find("entry_without_identity", "identities", roots, known)
 
@@ -105,7 +106,7 @@ class Audit:
 
     def _checkpoints(self) -> Cell:
         totals = [0, 0, 0, 0, 0]
-        for _, _, events, failed, unpriced, incomplete, micro, pico, _ in self.connection.execute(sql("checkpoints")):
+        for _, _, events, failed, unpriced, incomplete, micro, pico, _ in rows(self.connection, "checkpoints"):
             amount = micro * PICO_PER_MICRO + pico
             for at, value in enumerate((events, failed, unpriced, incomplete, amount)):
                 totals[at] += value
@@ -113,7 +114,7 @@ class Audit:
 
     def _cap(self, folded: Folded) -> None:
         admitted: dict[tuple[int, int], set[int]] = {}
-        for day, dimension, value in self.connection.execute(sql("all_rollup_values")):
+        for day, dimension, value in rows(self.connection, "all_rollup_values"):
             admitted.setdefault((day, dimension), set()).add(value)
         capped, _ = cap(folded.cells[WIDE.name], admitted, 0)
         others = {
@@ -130,7 +131,7 @@ class Audit:
         old_expected, old_found = list(checkpoints), [0, 0, 0, 0, 0]
         exact = self._exact(rollup)
         left = dict(expected)
-        for row in self.connection.execute(sql("all_cells").replace("{table}", rollup.name)):
+        for row in rows_of(self.connection, sql("all_cells").replace("{table}", rollup.name)):
             self.cells += 1
             key = row[:width]
             cell = left.pop(key, None)
@@ -152,7 +153,7 @@ class Audit:
             if should != is_there and (name == "amount" or not rollup.by_meter):
                 self._find("rollup_checkpoint", f"{rollup.name} {name}", should, is_there)
 
-    def _exact(self, rollup: Rollup) -> Any:
+    def _exact(self, rollup: Rollup) -> Callable[[Row], bool]:
         """Whether a cell holds only what no retention can have dropped."""
         horizon = self.meta.horizon * DAY_MICROSECONDS
         if self.meta.horizon <= UNTOUCHED:
@@ -169,11 +170,11 @@ UNTOUCHED: Final = -1_000_000
 """The horizon of a ledger of which retention has dropped nothing yet."""
 
 
-def _always(_: Iterable[object]) -> bool:
+def _always(_: Row) -> bool:
     return True
 
 
-def _add(totals: Cell, measures: Any) -> None:
+def _add(totals: Cell, measures: Row) -> None:
     for at in range(4):
         totals[at] += measures[at]
     totals[4] += measures[4] * PICO_PER_MICRO + measures[5]

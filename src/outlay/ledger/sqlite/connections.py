@@ -26,7 +26,7 @@ import msgspec
 
 from outlay.errors import LedgerClosed, LedgerCorrupt, LedgerReadOnly, OpenedBeforeFork, SchemaTooNew
 from outlay.ledger.sqlite.failures import translate, translated
-from outlay.ledger.sqlite.statements import SCHEMA_VERSION, migration, schema, sql
+from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, migration, only, schema, sql
 
 READ_SECONDS_MAX: Final = 10.0
 """A reader is interrupted after this: an open read keeps the log from being reset."""
@@ -118,9 +118,7 @@ class Connections:
     def _configure(self, connection: apsw.Connection, create: bool) -> None:
         connection.set_busy_handler(_Patience())
         if connection.readonly("main"):
-            raise LedgerReadOnly(
-                f"{self.address} cannot be written; check the permissions of the file and its folder"
-            )
+            raise LedgerReadOnly(f"{self.address} cannot be written; check the permissions of it and its folder")
         if create:
             self._make_or_check(connection)
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._synchronous == 'full' else 'NORMAL'}")
@@ -151,11 +149,9 @@ class Connections:
         connection.execute("COMMIT")
 
     def _refuse_foreign(self, connection: apsw.Connection) -> None:
-        tables = connection.execute(sql("count_tables")).get
+        (tables,) = only(connection, "count_tables")
         if connection.pragma("application_id") != _APPLICATION_ID and tables:
-            raise LedgerCorrupt(
-                f"{self.address} is another program's database; give the path of a ledger or of no file"
-            )
+            raise LedgerCorrupt(f"{self.address} is another program's database; give the path of a ledger")
 
     def _upgrade(self, connection: apsw.Connection) -> None:
         version = connection.pragma("user_version")
@@ -186,9 +182,7 @@ class Connections:
         self.check()
         with self.writer_lock:
             self.check()
-            connection = self._writer
-            if connection is None:
-                connection = self._writer = self._kept.writer = self._connect()
+            connection = self._writer_now()
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
@@ -201,16 +195,19 @@ class Connections:
                     raise failure from error
                 raise
 
+    def _writer_now(self) -> apsw.Connection:
+        if self._writer is None:
+            self._writer = self._kept.writer = self._connect()
+        return self._writer
+
     @contextmanager
     def vacating(self) -> Iterator[apsw.Connection]:
         """The writer outside any transaction, for pragmas."""
         self.check()
         with self.writer_lock:
-            with self.writing():
-                pass
-            assert self._writer is not None  # writing() opened it, and the lock is ours
-            with translated(self.address, self._writer):
-                yield self._writer
+            connection = self._writer_now()
+            with translated(self.address, connection):
+                yield connection
 
     @contextmanager
     def reading(self, seconds_max: float = READ_SECONDS_MAX) -> Iterator[apsw.Connection]:
@@ -334,7 +331,7 @@ class _Patience:
 
 def read_meta(connection: apsw.Connection) -> Meta:
     """The epoch, the watermark and the last seq, as of this transaction."""
-    row = connection.execute(sql("meta")).fetchone()
+    row = first(connection, "meta")
     if row is None:
         raise LedgerCorrupt("the ledger has lost its settings; restore a backup")
     epoch, watermark, horizon, last = row

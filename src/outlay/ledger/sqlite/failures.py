@@ -45,7 +45,7 @@ def translate(error: apsw.Error, address: str, connection: apsw.Connection | Non
 
 
 def _io_failure(error: apsw.Error, address: str, connection: apsw.Connection | None) -> OutlayError:
-    if connection is not None and connection.system_errno() in _FULL:
+    if connection is not None and connection.system_errno in _FULL:
         return LedgerFull(f"no space is left for {address}; free some and try again: nothing acknowledged was lost")
     if getattr(error, "extendedresult", 0) == _SHORT_READ:
         return LedgerCorrupt(f"{address} is cut short; restore a backup")

@@ -15,7 +15,7 @@ import msgspec
 from outlay.clock import DAY_MICROSECONDS
 from outlay.errors import LedgerCorrupt
 from outlay.ledger.rollups import OTHER
-from outlay.ledger.sqlite.statements import sql
+from outlay.ledger.sqlite.statements import first, only, sql
 from outlay.model import Rate
 
 KINDS: Final = (
@@ -120,12 +120,11 @@ class Names:
         def of_kind(number: int) -> Callable[[object], int]:
             return lambda name: intern_name(connection, number, str(name))
 
-        interning = Ids(
+        return Ids(
             [_Interning(known.kinds[number], of_kind(number)) for number in range(len(KINDS))],  # type: ignore[arg-type]  # keys are names
             _Interning(known.rates, lambda rate: _intern_rate(connection, rate)),  # type: ignore[arg-type]  # keys are rates
             _Interning(known.tag_sets, lambda tags: self._intern_tags(connection, tags, recorded_at)),  # type: ignore[arg-type]  # keys are tag sets
         )
-        return interning
 
     def remember(self, fresh: Ids) -> None:
         """Keep what a committed transaction interned."""
@@ -141,16 +140,16 @@ class Names:
     def _intern_tags(self, connection: apsw.Connection, tags: TagSet, recorded_at: int) -> int:
         body = _encode(dict(tags))
         digest = blake2b(body, digest_size=16).digest()
-        row = connection.execute(sql("tag_set_id"), (digest,)).fetchone()
+        row = first(connection, "tag_set_id", (digest,))
         if row is not None:
             return int(row[0])
         day = recorded_at // DAY_MICROSECONDS
-        counted = connection.execute(sql("tag_sets_interned"), (day,)).fetchone()
+        counted = first(connection, "tag_sets_interned", (day,))
         if counted is not None and counted[0] >= self._tag_sets_a_day:
             # Negative: it belongs to this one entry, so it is neither remembered nor found again.
-            return -int(connection.execute(sql("insert_tag_set"), (None, body)).fetchone()[0])
+            return -int(only(connection, "insert_tag_set", (None, body))[0])
         connection.execute(sql("count_tag_set"), (day,))
-        return int(connection.execute(sql("insert_tag_set"), (digest, body)).fetchone()[0])
+        return int(only(connection, "insert_tag_set", (digest, body))[0])
 
     # --- reading
 
@@ -159,7 +158,7 @@ class Names:
         try:
             return self._names[id]
         except KeyError:
-            row = connection.execute(sql("dimension_name"), (id,)).fetchone()
+            row = first(connection, "dimension_name", (id,))
             if row is None:
                 raise LedgerCorrupt(f"the ledger has lost name {id}; restore a backup") from None
             if len(self._names) > _REMEMBERED_MAX:
@@ -173,7 +172,7 @@ class Names:
         try:
             return self._tags[id]
         except KeyError:
-            row = connection.execute(sql("tag_set_body"), (id,)).fetchone()
+            row = first(connection, "tag_set_body", (id,))
             if row is None:
                 raise LedgerCorrupt(f"the ledger has lost tag set {id}; restore a backup") from None
             if len(self._tags) > _REMEMBERED_MAX:
@@ -189,7 +188,7 @@ class Names:
         try:
             return self._rates[id]
         except KeyError:
-            row = connection.execute(sql("rate_body"), (id,)).fetchone()
+            row = first(connection, "rate_body", (id,))
             if row is None:
                 raise LedgerCorrupt(f"the ledger has lost rate {id}; restore a backup") from None
             if len(self._rates) > _REMEMBERED_MAX:
@@ -201,9 +200,7 @@ class Names:
 
 def intern_name(connection: apsw.Connection, kind: int, name: str) -> int:
     """The id of a name, made when it is new."""
-    row = connection.execute(sql("dimension_id"), (kind, name)).fetchone()
-    if row is None:
-        row = connection.execute(sql("intern_dimension"), (kind, name)).fetchone()
+    row = first(connection, "dimension_id", (kind, name)) or only(connection, "intern_dimension", (kind, name))
     return int(row[0])
 
 
@@ -211,7 +208,7 @@ def find_name(connection: apsw.Connection, kind: int, name: str | None) -> int:
     """The id of a name, 0 for None, −1 where nothing bears it."""
     if name is None:
         return 0
-    row = connection.execute(sql("dimension_id"), (kind, name)).fetchone()
+    row = first(connection, "dimension_id", (kind, name))
     return -1 if row is None else int(row[0])
 
 
@@ -233,5 +230,4 @@ def decode_tags(body: bytes) -> dict[str, str]:
 
 def _intern_rate(connection: apsw.Connection, rate: object) -> int:
     body = _encode(rate)
-    row = connection.execute(sql("intern_rate"), (blake2b(body, digest_size=16).digest(), body)).fetchone()
-    return int(row[0])
+    return int(only(connection, "intern_rate", (blake2b(body, digest_size=16).digest(), body))[0])

@@ -16,8 +16,8 @@ from outlay.ledger.sqlite.codec import BASES, STATUSES, Decoder
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, Names, find_name
-from outlay.ledger.sqlite.reading import time_conditions, value_numbers, where_conditions
-from outlay.ledger.sqlite.statements import sql
+from outlay.ledger.sqlite.reading import any_of, time_conditions, value_numbers, where_conditions
+from outlay.ledger.sqlite.statements import rows_of, sql
 from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, scan_too_large
 from outlay.model import CostQuery, CostTable
 from outlay.money import PICO_PER_MICRO
@@ -81,7 +81,7 @@ class Reading:
             if name in KIND_NUMBERS:
                 other = find_name(self.connection, KIND_NUMBERS[name], OTHER)
                 statement = sql("overflowing").replace("{column}", name)
-                if other > 0 and self.connection.execute(statement, (first, after, other)).fetchone()[0]:
+                if other > 0 and next(rows_of(self.connection, statement, (first, after, other)))[0]:
                     return True
         return False
 
@@ -135,7 +135,7 @@ class Reading:
         bindings: list[object] = []
         for name, values in self.query.where.items():
             if name in rollup.dimensions:
-                conditions.append(f"{rollup.name}.{name} IN (SELECT value FROM json_each(?))")
+                conditions.append(any_of(f"{rollup.name}.{name}"))
                 bindings.append(_json(value_numbers(self.connection, name, values)))
         return conditions, bindings
 
@@ -236,7 +236,7 @@ class Reading:
         bound: list[object] = [*bindings]
         conditions = time_conditions(since, until, None, bound)
         text = sql("scan_count").replace("{source}", source).replace("{conditions}", " AND ".join(conditions) or "1")
-        (found,) = self.connection.execute(text, (*bound, limit + 1)).fetchone()
+        (found,) = next(rows_of(self.connection, text, (*bound, limit + 1)))
         if found > limit:
             raise scan_too_large(f"more than {limit:,}", limit)
 
@@ -278,10 +278,10 @@ class Reading:
         if name == "quarter_hour":
             return lambda quarter: quarter * QUARTER_HOUR_MICROSECONDS
         if name == "tags":
-            return lambda id: self.names.tags(self.connection, id) if id else {}
+            return lambda number: self.names.tags(self.connection, number)
         if name in ("request", "trace"):
             return lambda text: text
-        return lambda id: self.names.name(self.connection, id or 0)
+        return lambda number: self.names.name(self.connection, number or 0)
 
     def _group_key(self, found: dict[str, Any]) -> GroupKey:
         instant = found.get("day", found.get("quarter_hour", 0))

@@ -6,7 +6,7 @@ other, and no open read keeps the log from being reset.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import apsw
@@ -16,9 +16,9 @@ from outlay.ledger import rules
 from outlay.ledger.sqlite.codec import BASIS_NUMBERS, STATUS_NUMBERS, Decoder
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, decode_tags, find_name
-from outlay.ledger.sqlite.statements import sql
+from outlay.ledger.sqlite.statements import rows, sql
 from outlay.ledger.store import EntryFilter
-from outlay.ledger.tallies import DIMENSIONS, TAG_PREFIX, check_dimension
+from outlay.ledger.tallies import TAG_PREFIX, check_dimension
 from outlay.model import Basis, Entry, Status
 
 _PAGE: Final = 2_000
@@ -105,7 +105,7 @@ def time_conditions(since: int | None, until: int | None, as_of: int | None, bin
     return conditions
 
 
-def where_conditions(connection: apsw.Connection, where: dict[str, tuple[str | None, ...]]) -> Conditions:
+def where_conditions(connection: apsw.Connection, where: Mapping[str, tuple[str | None, ...]]) -> Conditions:
     """Conditions of table entry for each dimension but meter, and their bindings."""
     conditions: list[str] = []
     bindings: list[object] = []
@@ -123,12 +123,11 @@ def _condition(connection: apsw.Connection, name: str, values: Sequence[str | No
         return _text_condition(connection, name, values)
     if name.startswith(TAG_PREFIX):
         ids = tag_sets_with(connection, name.removeprefix(TAG_PREFIX), values)
-        return "entry.tags IN (SELECT value FROM json_each(?))", [_json(ids)]
+        return any_of("entry.tags"), [_json(ids)]
     numbers = value_numbers(connection, name, values)
     if name == "job":
         return _nullable("entry.job", [number for number in numbers if number], None in values)
-    assert name in DIMENSIONS  # checked by the caller, so that no caller's text becomes SQL
-    return f"entry.{name} IN (SELECT value FROM json_each(?))", [_json(numbers)]
+    return any_of(f"entry.{name}"), [_json(numbers)]
 
 
 def _text_condition(connection: apsw.Connection, name: str, values: Sequence[str | None]) -> tuple[str, list[object]]:
@@ -140,10 +139,15 @@ def _text_condition(connection: apsw.Connection, name: str, values: Sequence[str
 
 
 def _nullable(column: str, values: Sequence[object], none_too: bool) -> tuple[str, list[object]]:
-    condition = f"{column} IN (SELECT value FROM json_each(?))"
+    condition = any_of(column)
     if not none_too:
         return condition, [_json(values)]
     return f"({column} IS NULL OR {condition})", [_json(values)]
+
+
+def any_of(column: str) -> str:
+    """The condition that a column of ours is among the bound JSON list's values."""
+    return sql("any_of").replace("{column}", column)
 
 
 def value_numbers(connection: apsw.Connection, name: str, values: Sequence[str | None]) -> list[int]:
@@ -157,7 +161,7 @@ def value_numbers(connection: apsw.Connection, name: str, values: Sequence[str |
 
 def tag_sets_with(connection: apsw.Connection, tag: str, values: Sequence[str | None]) -> list[int]:
     """The tag sets in which a tag has one of the values; 0, no tags, where None is among them."""
-    found = [id for id, body in connection.execute(sql("tag_sets")) if decode_tags(body).get(tag) in values]
+    found = [id for id, body in rows(connection, "tag_sets") if decode_tags(body).get(tag) in values]
     return [0, *found] if None in values else found
 
 

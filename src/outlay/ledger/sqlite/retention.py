@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
@@ -14,7 +14,7 @@ from outlay.ledger.sqlite.codec import PRICINGS, STATUSES
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.names import KIND_NUMBERS, decode_tags, encode_tags
-from outlay.ledger.sqlite.statements import sql
+from outlay.ledger.sqlite.statements import Row, first, only, rows, rows_of, sql
 from outlay.ledger.store import Retained
 from outlay.model import PricingStatus, Status
 from outlay.money import PICO_PER_MICRO
@@ -30,12 +30,12 @@ class _Day:
 
     def __init__(self, connection: apsw.Connection, day: int) -> None:
         self.day = day
-        found = connection.execute(sql("checkpoint"), (day,)).fetchone() or (0, 0, 0, 0, 0, 0, 0, b"")
+        found: Row = first(connection, "checkpoint", (day,)) or (0, 0, 0, 0, 0, 0, 0, b"")
         self.entries, self.events, self.failed, self.unpriced, self.incomplete = found[:5]
         self.amount = found[5] * PICO_PER_MICRO + found[6]
         self.digest = found[7]
 
-    def take(self, row: tuple[Any, ...]) -> int:
+    def take(self, row: Row) -> int:
         """Count an entry that is about to be dropped; its signed amount."""
         seq, fingerprint, sign, calls, status, pricing, micro, pico, _ = row
         amount: int = sign * (micro * PICO_PER_MICRO + pico)
@@ -78,7 +78,7 @@ def retain(connections: Connections, folder: Folder, before_day: int, now: Insta
 
 def _next_day(connections: Connections, after: int, before: int) -> int | None:
     with connections.reading() as connection:
-        (day,) = connection.execute(sql("dropped_day_next"), (after, before)).fetchone()
+        (day,) = only(connection, "dropped_day_next", (after, before))
     return None if day is None else int(day)
 
 
@@ -98,20 +98,20 @@ def _drop_chunk(connections: Connections, day: int, after: int) -> tuple[int | N
     with connections.writing() as connection:
         watermark = read_meta(connection).watermark
         checkpoint = _Day(connection, day)
-        found = connection.execute(sql("droppable"), (day, after, CHUNK)).fetchall()
+        found = list(rows(connection, "droppable", (day, after, CHUNK)))
         last: int | None = None
         for hash63, root in found:
             last = hash63
-            rows = connection.execute(sql("event_for_dropping"), (root,)).fetchall()
-            if not rows or rows[-1][0] > watermark:
+            event = list(rows(connection, "event_for_dropping", (root,)))
+            if not event or event[-1][0] > watermark:
                 continue
-            connection.execute(sql("mark_dropped"), (day, hash63, rows[0][1]))
-            for row in rows:
+            connection.execute(sql("mark_dropped"), (day, hash63, event[0][1]))
+            for row in event:
                 amount += checkpoint.take(row)
                 connection.execute(sql("drop_entry"), (row[0],))
                 if row[-1]:
                     connection.execute(sql("drop_own_tag_set"), (row[-1],))
-            count += len(rows)
+            count += len(event)
             if count >= CHUNK:
                 break
         if count:
@@ -155,17 +155,17 @@ def forget(connections: Connections, kind: str, name: str) -> int:
     anonymous = f"forgotten-{secrets.token_hex(8)}"
     with connections.writing() as connection:
         tag_sets = _rename_tags(connection, name, anonymous)
-        renamed = connection.execute(sql("rename_dimension"), (KIND_NUMBERS[kind], name, anonymous)).fetchone()
+        renamed = first(connection, "rename_dimension", (KIND_NUMBERS[kind], name, anonymous))
         statement = sql("bearers").replace("{column}", kind)
         bound = (-1 if renamed is None else renamed[0], f"[{','.join(map(str, tag_sets))}]")
-        (bearers,) = connection.execute(statement, bound).fetchone()
+        (bearers,) = next(rows_of(connection, statement, bound))
         connection.execute(sql("raise_epoch"))
     return int(bearers)
 
 
 def _rename_tags(connection: apsw.Connection, name: str, anonymous: str) -> list[int]:
     touched: list[int] = []
-    for id, body in connection.execute(sql("tag_sets")).fetchall():
+    for id, body in list(rows(connection, "tag_sets")):
         tags = decode_tags(body)
         if name not in tags.values():
             continue

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
+
+import apsw
+
+Row = tuple[Any, ...]
+"""What SQLite gives back: int, str, bytes or None in each place, as the STRICT tables say."""
 
 _MARK: Final = "-- name: "
 SCHEMA_VERSION: Final = 1
@@ -25,6 +31,27 @@ def migration(version: int) -> str:
 def sql(name: str) -> str:
     """The statement of that name in queries.sql or retention.sql. A KeyError is a mistake in this package."""
     return _statements()[name]
+
+
+def rows_of(connection: apsw.Connection, statement: str, bindings: Sequence[object] = ()) -> Iterator[Row]:
+    """The rows of a statement's text."""
+    found: Iterator[Row] = connection.execute(statement, bindings)
+    return found
+
+
+def rows(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()) -> Iterator[Row]:
+    """The rows of a named statement."""
+    return rows_of(connection, sql(name), bindings)
+
+
+def first(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()) -> Row | None:
+    """The first row of a named statement; None where there is none."""
+    return next(rows(connection, name, bindings), None)
+
+
+def only(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()) -> Row:
+    """The row of a statement that always gives one."""
+    return next(rows(connection, name, bindings))
 
 
 @cache

@@ -19,7 +19,7 @@ from outlay.ledger.sqlite.failures import translated
 from outlay.ledger.sqlite.filesystem import filesystem_type, refuse_unsafe
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
-from outlay.ledger.sqlite.statements import SCHEMA_VERSION, sql
+from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, only, rows, rows_of, sql
 from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, Statement, StatementLine
 from outlay.model import Appended, AuditReport, CostQuery, CostTable, Entry, Rate
 
@@ -67,8 +67,9 @@ class SqliteStore:
         self._book = NameBook(tag_sets_a_day)
         self._fold_behind = fold_behind
         with self._connections.reading() as connection:
-            found = connection.execute(sql("currency_and_zone")).fetchone()
-        self.currency, self.home_zone = found or (currency, zone)
+            found = only(connection, "currency_and_zone")
+        self.currency: str = found[0]
+        self.home_zone: str = found[1]
         self._folder = Folder(self._connections, self.home_zone, values_a_day)
 
     # --- entries
@@ -129,7 +130,7 @@ class SqliteStore:
     def rates(self) -> list[Rate]:
         """See LedgerStore.rates."""
         with self._connections.reading() as connection:
-            return [_decode_rate(body) for (body,) in connection.execute(sql("user_rates"))]
+            return [_decode_rate(body) for (body,) in rows(connection, "user_rates")]
 
     def put_catalogue(self, id: str, body: bytes, recorded_at: Instant, *, activate: bool) -> int:
         """See LedgerStore.put_catalogue."""
@@ -143,19 +144,19 @@ class SqliteStore:
         """See LedgerStore.catalogue."""
         wanted = self.setting(_ACTIVE_CATALOGUE) if id is None else id
         with self._connections.reading() as connection:
-            found = connection.execute(sql("catalogue"), (wanted,)).fetchone()
+            found = first(connection, "catalogue", (wanted,))
         return None if found is None else (found[0], found[1])
 
     def catalogues(self) -> list[tuple[str, Instant, bool]]:
         """See LedgerStore.catalogues."""
         active = self.setting(_ACTIVE_CATALOGUE)
         with self._connections.reading() as connection:
-            return [(id, at, id == active) for id, at in connection.execute(sql("catalogues"))]
+            return [(id, at, id == active) for id, at in rows(connection, "catalogues")]
 
     def setting(self, name: str) -> str | None:
         """See LedgerStore.setting."""
         with self._connections.reading() as connection:
-            found = connection.execute(sql("setting"), (name,)).fetchone()
+            found = first(connection, "setting", (name,))
         return None if found is None else str(found[0])
 
     def put_setting(self, name: str, value: str) -> None:
@@ -184,7 +185,7 @@ class SqliteStore:
         with self._connections.reading() as connection:
             return [
                 StatementLine(**dict(zip(fields, row, strict=True)))
-                for row in connection.execute(sql("statement_lines"), (state,))
+                for row in rows(connection, "statement_lines", (state,))
             ]
 
     def finish_job(self, outcome: JobOutcome) -> None:
@@ -197,15 +198,12 @@ class SqliteStore:
         """See LedgerStore.job_outcomes."""
         with self._connections.reading() as connection:
             if jobs is None:
-                rows = connection.execute(sql("job_outcomes")).fetchall()
+                found = list(rows(connection, "job_outcomes"))
             else:
-                rows = [
-                    (job, *found)
-                    for job in dict.fromkeys(jobs)
-                    for found in connection.execute(sql("job_outcome"), (KIND_NUMBERS["job"], job))
-                ]
+                kind = KIND_NUMBERS["job"]
+                found = [(job, *row) for job in set(jobs) for row in rows(connection, "job_outcome", (kind, job))]
         return {
-            job: JobOutcome(job=job, units=units, status=status, recorded_at=at) for job, units, status, at in rows
+            job: JobOutcome(job=job, units=units, status=status, recorded_at=at) for job, units, status, at in found
         }
 
     # --- keeping and forgetting
@@ -253,7 +251,7 @@ class SqliteStore:
             }
             for name in ("entry", "identity", "dimension", "rate", *(rollup.name for rollup in ROLLUPS)):
                 count = sql("count_cells").replace("{table}", name)
-                facts["entries" if name == "entry" else name] = str(connection.execute(count).fetchone()[0])
+                facts["entries" if name == "entry" else name] = str(next(rows_of(connection, count))[0])
         return facts
 
     def close(self) -> None:
@@ -263,5 +261,4 @@ class SqliteStore:
 
 
 def _raise_epoch(connection: apsw.Connection) -> int:
-    (epoch,) = connection.execute(sql("raise_epoch")).fetchone()
-    return int(epoch)
+    return int(only(connection, "raise_epoch")[0])

@@ -282,3 +282,6 @@ SELECT block FROM span WHERE last_at >= ? AND first_at < ? ORDER BY block
 -- name: runs_of_entries
 json_each(?) AS run CROSS JOIN entry
 ON entry.seq BETWEEN json_extract(run.value, '$[0]') AND json_extract(run.value, '$[1]')
+
+-- name: any_of
+{column} IN (SELECT value FROM json_each(?))
