@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal, localcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,17 @@ def test_every_model_at_every_date_tier_and_variant_costs_what_genai_prices_says
     assert compared > 5_000
 
 
-def test_every_unit_reported_alone_agrees_or_is_named_as_not_priced(book: PriceBook) -> None:
+def test_every_unit_reported_alone_agrees_or_is_never_priced_in_silence(book: PriceBook) -> None:
     compared = unpriced = 0
+    seen: set[tuple[str, frozenset[str]]] = set()
     for provider, model, name in reachable_models():
         prices = priced_units(model, TODAY, {})
+        shape = (provider.id, frozenset(prices))
+        first_of_its_shape = shape not in seen
+        seen.add(shape)
         for key in UNITS:
+            if key not in prices and not first_of_its_shape:
+                continue
             usage = alone(key)
             covered = all(any(within(outer, each) for outer in prices) for each in usage)
             ours = rated(book, provider.id, name, usage, TODAY, {})
@@ -70,8 +77,8 @@ def test_every_unit_reported_alone_agrees_or_is_named_as_not_priced(book: PriceB
                 assert ours.status is not PricingStatus.PRICED, where
                 assert ours.unrated, where
                 unpriced += 1
-    assert compared > 40_000
-    assert unpriced > 40_000
+    assert compared > 7_000
+    assert unpriced > 2_000
 
 
 def test_models_listed_without_a_price_are_named_and_never_zero_by_silence(book: PriceBook) -> None:
@@ -95,14 +102,17 @@ def test_each_model_that_cannot_be_reached_by_its_own_rules_is_hidden_by_an_earl
     assert hidden == []
 
 
-def reachable_models() -> Iterator[tuple[Any, Any, str]]:
+@cache
+def reachable_models() -> list[tuple[Any, Any, str]]:
     """(provider, model, a name by which genai-prices finds exactly this model)."""
+    found = []
     for provider in data.providers:
         for model in provider.models:
             names = [model.id, *literals(model.match)]
             name = next((each for each in names if provider.find_model(each) is model), None)
             if name is not None:
-                yield provider, model, name
+                found.append((provider, model, name))
+    return found
 
 
 def literals(clause: Any) -> Iterator[str]:
