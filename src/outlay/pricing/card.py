@@ -103,10 +103,10 @@ def read_card(text: str, name: str) -> tuple[Rate, ...]:
     reader = _Reader(text, name, "catalogue", 0)
     found = reader.read()
     for rate, line in zip(found.rates, reader.rate_lines, strict=True):
-        if not rate.source or not rate.source_date:
-            raise reader.error(line, "a published price needs its source and the date of it")
         if rate.discount is not None:
             raise reader.error(line, "a card holds prices, not discounts")
+        if not rate.source or not rate.source_date:
+            raise reader.error(line, "a published price needs its source and the date of it")
     return found.rates
 
 

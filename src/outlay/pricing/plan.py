@@ -94,6 +94,7 @@ class Plan:
         "_input_form",
         "_segments",
         "exclusive",
+        "match",
         "meters",
         "now",
         "resolution",
@@ -116,6 +117,7 @@ class Plan:
         self._conditions = conditions
         self._given = given
         self.resolution = resolution
+        self.match = resolution.rule or f"any service of {resolution.provider}"
         self.meters = meters
         rates = [rate for rate in resolution.rates if self._conditions_hold(rate)]
         dated = [*resolution.rates, *resolution.discounts]

@@ -58,7 +58,7 @@ def rate(event: UsageEvent, book: PriceBook) -> Rating:
         lines.append(PricedLine(meter, quantity, amount, found, note))
     if not lines:
         return _rate_in_full(event, book, plan)
-    return Rating(tuple(lines), total, PricingStatus.PRICED, (), plan.resolution.rule, event.basis)
+    return Rating(tuple(lines), total, PricingStatus.PRICED, (), plan.match, event.basis)
 
 
 def _plan_for(event: UsageEvent, book: PriceBook) -> Plan:
@@ -151,8 +151,7 @@ def _without_usage(event: UsageEvent, book: PriceBook, plan: Plan) -> Rating:
 def _settled(
     event: UsageEvent, book: PriceBook, plan: Plan, lines: list[PricedLine], unrated: list[Unrated]
 ) -> Rating:
-    found = plan.resolution
-    rule = found.rule or (f"any service of {found.provider}" if lines else "")
+    rule = plan.match if lines else plan.resolution.rule
     if not lines:
         told = _reported(event, book, unrated)
         if told is not None:
