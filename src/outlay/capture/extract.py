@@ -179,9 +179,9 @@ def _choose(answer: _Answer) -> None:
 
 def _body(reading: Reading, rule: StreamRule) -> dict[str, Any]:
     """A body as it is; a stream folded by the flavour's rule."""
-    if not reading.streamed and len(reading.frames) == 1 and rule.only:
+    if not reading.streamed and len(reading.frames) == 1:
         only = reading.frames[0]
-        if not any(predicate({"body": only}) for predicate in rule.only):
+        if not rule.lift[1:] or (rule.only and not any(predicate({"body": only}) for predicate in rule.only)):
             return dict(only)
     frames = [f for f in reading.frames if not rule.only or any(p({"body": f}) for p in rule.only)]
     return fold(frames, rule.lift, rule.numbers)

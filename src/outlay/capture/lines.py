@@ -10,7 +10,8 @@ import gzip
 import io
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Final, NamedTuple
@@ -107,19 +108,21 @@ def _wanted(file: Path, folder: Path) -> bool:
     return not any(part.startswith(".") for part in inside.parts) and not file.name.endswith(REJECTS_SUFFIX)
 
 
-def open_bytes(address: str) -> IO[bytes]:
+@contextmanager
+def open_bytes(address: str) -> Iterator[IO[bytes]]:
     """The unpacked bytes of a file or of standard input; gzip is known by its first bytes, not by its name.
 
     Raises InvalidInput `unreadable_file`.
     """
-    try:
-        # The caller closes it: read_file and the importer hold it in a closing().
-        buffered = open(0 if address == STANDARD_INPUT else address, "rb")  # noqa: SIM115 - returned open
-        if buffered.peek(2)[:2] == _GZIP_MAGIC:
-            return io.BufferedReader(gzip.GzipFile(fileobj=buffered))
-    except OSError as error:
-        raise InvalidInput(f"{address} cannot be read: {error.strerror}", code="unreadable_file") from error
-    return buffered
+    piped = address == STANDARD_INPUT
+    with ExitStack() as opened:
+        try:
+            stream = opened.enter_context(open(0 if piped else address, "rb", closefd=not piped))
+            if stream.peek(2)[:2] == _GZIP_MAGIC:
+                stream = opened.enter_context(io.BufferedReader(gzip.GzipFile(fileobj=stream)))
+        except OSError as error:
+            raise InvalidInput(f"{address} cannot be read: {error.strerror}", code="unreadable_file") from error
+        yield stream
 
 
 def contents_of(stream: IO[bytes], source: str) -> Contents:
@@ -192,8 +195,8 @@ def _line(data: bytes, number: int, source: str) -> Line | BadLine | None:
     return Line(number, text)
 
 
-def rows_of(lines: Iterator[Line | BadLine], delimiter: str, source: str) -> Iterator[Row | BadLine]:
-    """CSV records. A quoted cell may span lines; a quote never closed costs its own line only, not the rest."""
+def rows_of(lines: Iterator[Line | BadLine], delimiter: str, source: str, width: int) -> Iterator[Row | BadLine]:
+    """CSV records of `width` cells. A quoted cell may span lines; a quote astray costs its own line, not the rest."""
     waiting: deque[Line | BadLine] = deque()
 
     def following() -> Line | BadLine | None:
@@ -203,25 +206,35 @@ def rows_of(lines: Iterator[Line | BadLine], delimiter: str, source: str) -> Ite
         if isinstance(first, BadLine):
             yield first
             continue
-        text, more = first.raw, list[Line | BadLine]()
-        while text.count('"') % 2 and len(more) < _QUOTED_LINES_MAX:
-            after = following()
-            if after is None:
-                break
-            more.append(after)
-            if isinstance(after, BadLine):
-                break
-            text = f"{text}\n{after.raw}"
-        if text.count('"') % 2:
+        text, more = _quoted_to_the_end(first.raw, following)
+        row = _row(first.number, text, delimiter, source, width)
+        if isinstance(row, BadLine) and more:
+            # What was taken for the rest of a quoted cell may be good lines: only the first is given up.
             waiting.extendleft(reversed(more))
-            yield BadLine(source, first.number, "bad_csv", "a quote opens and never closes", first.raw)
-            continue
-        yield _row(first.number, text, delimiter, source)
+            row = BadLine(source, first.number, "bad_csv", "a quote opens and does not close as it should", first.raw)
+        yield row
 
 
-def _row(number: int, text: str, delimiter: str, source: str) -> Row | BadLine:
+def _quoted_to_the_end(text: str, following: Callable[[], Line | BadLine | None]) -> tuple[str, list[Line | BadLine]]:
+    """The text of a record whose last quote may close on a later line, and the further lines that were taken."""
+    more: list[Line | BadLine] = []
+    while text.count('"') % 2 and len(more) < _QUOTED_LINES_MAX:
+        after = following()
+        if after is None:
+            break
+        more.append(after)
+        if isinstance(after, BadLine):
+            break
+        text = f"{text}\n{after.raw}"
+    return text, more
+
+
+def _row(number: int, text: str, delimiter: str, source: str, width: int) -> Row | BadLine:
     try:
         cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
     except csv.Error as error:
         return BadLine(source, number, "bad_csv", f"the line is not CSV: {error}", text)
+    if len(cells) != width:
+        reason = f"the line has {len(cells)} cells under {width} columns"
+        return BadLine(source, number, "bad_csv", reason, text)
     return Row(number, text, [cell.strip() for cell in cells])

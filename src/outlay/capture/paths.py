@@ -17,7 +17,7 @@ several joined by ` & `. Nothing here ever returns the text of a prompt or an an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Final
@@ -99,35 +99,35 @@ def _parse_step(text: str) -> Step:
     return Step(name, snake(name), each=True, key=found["key"], values=tuple(found["value"].split("|")))
 
 
-def find(value: object, steps: Sequence[Step]) -> Iterator[object]:
+def find(value: object, steps: Sequence[Step]) -> Iterable[object]:
     """Every value at the end of the steps that is not null, in order."""
-    if not steps:
-        if value is not None:
-            yield value
-        return
+    for index, step in enumerate(steps):
+        if step.each or step.name in ("", "*"):
+            return _spread(value, steps[index:])
+        inner = members(value)
+        if inner is None:
+            return ()
+        found = inner.get(step.name)
+        value = inner.get(step.snake) if found is None and step.snake != step.name else found
+        if value is None:
+            return ()
+    return () if value is None else (value,)
+
+
+def _spread(value: object, steps: Sequence[Step]) -> Iterator[object]:
+    """What lies past a step that may lead to more than one member or element."""
     step, rest = steps[0], steps[1:]
-    for member in _members_named(value, step):
-        if not step.each:
+    if step.name == "*":
+        inner = members(value)
+        for member in inner.values() if inner is not None else ():
             yield from find(member, rest)
-        elif isinstance(member, list | tuple):
+        return
+    named = (value,) if step.name == "" else find(value, (Step(step.name, step.snake),))
+    for member in named:
+        if isinstance(member, list | tuple):
             for element in member:
                 if step.key is None or _chosen(element, step):
                     yield from find(element, rest)
-
-
-def _members_named(value: object, step: Step) -> Iterator[object]:
-    if step.name == "" or (step.name == "." and value is not None):
-        yield value
-        return
-    inner = members(value)
-    if inner is None:
-        return
-    if step.name == "*":
-        yield from inner.values()
-    elif step.name in inner:
-        yield inner[step.name]
-    elif step.snake in inner:
-        yield inner[step.snake]
 
 
 def _chosen(element: object, step: Step) -> bool:

@@ -159,14 +159,11 @@ def read_statement(contents: Contents, *, provider: str | None = None) -> Iterat
     delimiter = delimiter_of(contents.first.raw)
     names = next(csv.reader([contents.first.raw], delimiter=delimiter))
     columns = [name.strip().lower() for name in names]
-    for row in rows_of(contents.rest, delimiter, contents.source):
+    for row in rows_of(contents.rest, delimiter, contents.source, len(columns)):
         yield row if isinstance(row, BadLine) else _billed(row, columns, contents.source, provider)
 
 
 def _billed(row: Row, columns: list[str], source: str, provider: str | None) -> BilledRow | BadLine:
-    if len(row.cells) != len(columns):
-        reason = f"the line has {len(row.cells)} cells under {len(columns)} columns"
-        return BadLine(source, row.number, "bad_csv", reason, row.raw)
     cells = dict(zip(columns, row.cells, strict=True))
     try:
         service = _needed(cells, "service")
