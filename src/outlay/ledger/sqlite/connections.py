@@ -16,7 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -100,12 +100,11 @@ class Connections:
             connection = apsw.Connection(self.address, flags=flags)
         # Never closed by being forgotten: in a child of a fork that we could not see, closing destroys.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        try:
+        with ExitStack() as undo:
+            undo.callback(_close, connection)
             with translated(self.address, connection):
                 self._configure(connection, create)
-        except BaseException:
-            _close(connection)
-            raise
+            undo.pop_all()
         return connection
 
     def _check_folder(self) -> None:
@@ -128,35 +127,35 @@ class Connections:
         connection.wal_autocheckpoint(_CHECKPOINT_PAGES)
 
     def _make_or_check(self, connection: apsw.Connection) -> None:
+        self._refuse_foreign(connection)
         version = connection.pragma("user_version")
-        if version == 0 and connection.pragma("page_count") == 0:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if version > SCHEMA_VERSION:
             raise SchemaTooNew(
                 f"{self.address} has schema {version}, this program knows {SCHEMA_VERSION}; upgrade the program"
             )
-        if version == SCHEMA_VERSION and connection.pragma("application_id") == _APPLICATION_ID:
-            return
         if connection.pragma("journal_mode") != "wal":
-            self._refuse_foreign(connection)
+            # Can only be chosen before the first page is written.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
+        if version == SCHEMA_VERSION:
+            return
         connection.execute("BEGIN IMMEDIATE")
         try:
             self._upgrade(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def _refuse_foreign(self, connection: apsw.Connection) -> None:
         (tables,) = only(connection, "count_tables")
-        if connection.pragma("application_id") != _APPLICATION_ID and tables:
+        if tables and connection.pragma("application_id") != _APPLICATION_ID:
             raise LedgerCorrupt(f"{self.address} is another program's database; give the path of a ledger")
 
     def _upgrade(self, connection: apsw.Connection) -> None:
+        # Read again under the lock: another process may have made or upgraded the ledger meanwhile.
         version = connection.pragma("user_version")
         if version == 0:
-            self._refuse_foreign(connection)
             connection.execute(schema())
             connection.execute(sql("insert_meta"), self._made_with)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -187,13 +186,11 @@ class Connections:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException as error:
-                failure = translate(error, self.address, connection) if isinstance(error, apsw.Error) else None
+            except apsw.Error as error:
+                raise translate(error, self.address, connection) from error
+            finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                if failure is not None:
-                    raise failure from error
-                raise
 
     def _writer_now(self) -> apsw.Connection:
         if self._writer is None:
@@ -233,11 +230,11 @@ class Connections:
             self._reading += 1
             if self._idle:
                 return self._idle.pop()
-        try:
-            return Reader(self._connect())
-        except BaseException:
-            self._leave()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._leave)
+            reader = Reader(self._connect())
+            undo.pop_all()
+        return reader
 
     def _give(self, reader: Reader) -> None:
         with self._gate:

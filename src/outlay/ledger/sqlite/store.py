@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -223,15 +224,14 @@ class SqliteStore:
             raise LedgerError(f"{target} exists already; give the path of a new file", code="backup_exists")
         with translated(str(target)):
             copy = apsw.Connection(str(target))
-        try:
+        with ExitStack() as undo:
+            undo.callback(target.unlink, missing_ok=True)
+            undo.callback(copy.close, True)
             with self._connections.reading(float("inf")) as connection, translated(str(target), copy):
                 with copy.backup("main", connection, "main") as progress:
                     progress.step(-1)
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
-        except BaseException:
-            copy.close(True)
-            target.unlink(missing_ok=True)
-            raise
+            undo.pop_all()
         copy.close(True)
 
     def facts(self) -> dict[str, str]:
