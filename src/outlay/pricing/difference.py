@@ -41,7 +41,7 @@ def difference(before: PriceBook, after: PriceBook) -> list[PriceChange]:
     for key in sorted({*old, *new}, key=_order):
         was, now = old.get(key), new.get(key)
         if was is None or now is None or _each(was) != _each(now):
-            changes.append(_change(was, now))
+            changes.append(_change(new[key] if key in new else old[key], was, now))
     return changes
 
 
@@ -65,10 +65,7 @@ def _order(key: _Key) -> tuple[str, ...]:
     return tuple("" if part is None else f"{part:024d}" if isinstance(part, int) else str(part) for part in key)
 
 
-def _change(was: Rate | None, now: Rate | None) -> PriceChange:
-    known = now or was
-    if known is None:
-        raise ValueError("a change has a rate before or after it")
+def _change(known: Rate, was: Rate | None, now: Rate | None) -> PriceChange:
     before = None if was is None else _each(was)
     after = None if now is None else _each(now)
     ratio = EXACT.divide(after, before) if before and after is not None else None

@@ -58,10 +58,9 @@ def provider_spellings(name: str) -> Iterator[str]:
     dashed = re.sub(r"[\s_]+", "-", given)
     if dashed != given:
         yield dashed
-    if given in PROVIDER_ALIASES:
-        yield PROVIDER_ALIASES[given]
-    elif dashed in PROVIDER_ALIASES:
-        yield PROVIDER_ALIASES[dashed]
+    known_as = PROVIDER_ALIASES.get(given) or PROVIDER_ALIASES.get(dashed)
+    if known_as is not None:
+        yield known_as
 
 
 PROVIDER_ALIASES: Final[dict[str, str]] = {
@@ -72,7 +71,6 @@ PROVIDER_ALIASES: Final[dict[str, str]] = {
     "azure.ai.openai": "azure",
     "az.ai.openai": "azure",
     "azure-openai": "azure",
-    "azure_openai": "azure",
     "claude": "anthropic",
     "dynamodb": "aws",
     "eleven-labs": "elevenlabs",

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from outlay.clock import DAY_MICROSECONDS, Instant, date_to_day
-from outlay.errors import MissingExtra
+from outlay.errors import MissingExtra, PriceBookError
 from outlay.meters import METERS
 from outlay.model import Rate
 from outlay.pricing.card import read_card
@@ -165,13 +165,12 @@ class _Provider:
     def _base_rates(self, model: Any) -> Iterator[Rate]:
         prices = model.prices
         if not isinstance(prices, list):
-            yield from self._block_rates(model, prices, (None, None, None, None), {})
+            yield from self._rates_of(model, _prices(prices), (None, None, None, None), {})
             return
         # Where no block is active the first one is taken, so it counts as active always.
         blocks = [(None if index == 0 else block.constraint, block.prices) for index, block in enumerate(prices)]
         for span, chosen in _spans([constraint for constraint, _ in blocks]):
-            if chosen:
-                yield from self._block_rates(model, blocks[chosen[-1]][1], span, {})
+            yield from self._rates_of(model, _prices(blocks[chosen[-1]][1]), span, {})
 
     def _variant_rates(self, model: Any) -> Iterator[Rate]:
         groups: dict[tuple[tuple[str, str], ...], list[Any]] = {}
@@ -195,16 +194,16 @@ class _Provider:
             if valid_from is None or valid_to is None or valid_from < valid_to:
                 yield msgspec.structs.replace(base, conditions=conditions, valid_from=valid_from, valid_to=valid_to)
 
-    def _block_rates(self, model: Any, block: Any, span: Span, conditions: dict[str, str]) -> Iterator[Rate]:
-        yield from self._rates_of(model, _prices(block), span, conditions)
-
     def _rates_of(
         self, model: Any, prices: Mapping[str, Any], span: Span, conditions: dict[str, str]
     ) -> Iterator[Rate]:
         for key, price in prices.items():
             meter, per = self.meters[key]
             if meter not in METERS:
-                raise KeyError(f"genai-prices prices {meter}, which Outlay has no meter for; add it to meters.py")
+                raise PriceBookError(
+                    f"genai-prices has prices for {meter}, which this Outlay cannot count; upgrade Outlay",
+                    code="unknown_unit",
+                )
             steps = [(0, price)]
             if hasattr(price, "tiers"):
                 steps = [(0, price.base), *((int(tier.start), tier.price) for tier in price.tiers)]

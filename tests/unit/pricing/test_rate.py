@@ -69,6 +69,20 @@ def test_overlapping_priced_parts_and_their_common_part_are_each_charged_once() 
     }
 
 
+def test_overlapping_parts_given_as_decimals_come_out_the_same() -> None:
+    rates = (
+        *TOKENS,
+        listed("chat", "input_audio_tokens", "40", 1_000_000),
+        listed("chat", "cache_audio_read_tokens", "2.5", 1_000_000),
+    )
+    used = {"input_tokens": 1000, "cache_read_tokens": 300, "input_audio_tokens": 200, "cache_audio_read_tokens": 50}
+    decimals = {meter: Decimal(quantity) for meter, quantity in used.items()}
+    assert (
+        rate(event("acme", "chat", decimals), book_of(*rates)).amount
+        == rate(event("acme", "chat", used), book_of(*rates)).amount
+    )
+
+
 def test_a_whole_that_is_not_reported_is_the_sum_of_its_parts() -> None:
     used = {"cache_read_tokens": 800, "input_text_tokens": 100}
     rating = rate(event("acme", "chat", used), book_of(*TOKENS))
@@ -198,6 +212,16 @@ def test_a_fee_a_call_is_counted_once_and_only_where_something_was_used() -> Non
     assert (silent.status, silent.amount) == (PricingStatus.INCOMPLETE, 5_000_000_000)
     only_fee = book_of(listed("search", "requests", "5", 1_000, implied=True))
     assert rate(event("acme", "search", {}), only_fee).status is PricingStatus.PRICED
+
+
+def test_a_fee_or_an_attempt_whose_rate_has_ended_is_not_charged() -> None:
+    book = book_of(
+        *TOKENS,
+        listed("chat", "requests", "5", implied=True, valid_to=1),
+        listed("chat", "images", "5", attempts=True, valid_to=1),
+    )
+    assert rate(event("acme", "chat", {"input_tokens": 1000}), book).amount == 2_500_000_000
+    assert rate(event("acme", "chat", {}, status=Status.FAILED), book).status is PricingStatus.UNPRICED
 
 
 def test_n_calls_in_one_event_cost_n_times_one() -> None:
