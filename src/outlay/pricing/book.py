@@ -6,10 +6,9 @@ caches, which change how fast an answer comes and never what it is.
 
 from __future__ import annotations
 
-import difflib
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -147,7 +146,7 @@ class PriceBook:
     def near(self, provider: str, service: str) -> list[str]:
         """Up to three services of the provider whose names look like this one."""
         names = {plain(name): name for name in self.services(provider) if name != _ANY}
-        return [names[name] for name in difflib.get_close_matches(plain(service), names, n=3, cutoff=0.6)]
+        return [names[name] for name in _close(plain(service), names)]
 
     def provider_name(self, provider: str) -> str:
         """The catalogue's name of a provider (`bedrock` is `aws`); the given one in lower case if unknown."""
@@ -269,7 +268,7 @@ class PriceBook:
 
     def _unknown(self, name: str, given: str, service: str) -> str:
         if name not in self._heads and not any(provider == name for provider, _ in self._user):
-            near = difflib.get_close_matches(name, self.providers(), n=3)
+            near = _close(name, self.providers())
             hint = f"; near: {', '.join(near)}" if near else ""
             return f"provider {given!r} is not in the price book{hint}; add its rates with `outlay prices add`"
         near = self.near(name, service)
@@ -291,6 +290,12 @@ class PriceBook:
 def is_discount(rate: Rate) -> bool:
     """Whether a rate is a rule of the user's file that lowers catalogue prices and has none of its own."""
     return rate.discount is not None and rate.list_price is None
+
+
+def _close(name: str, known: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(name, list(known), n=3)
 
 
 def _said(rule: str, *more: str) -> str:
