@@ -47,11 +47,8 @@ def _dumped(value: object) -> Mapping[str, Any] | None:
         found = attempt(value)
         if isinstance(found, Mapping):
             return cast("Mapping[str, Any]", found)
-    named = getattr(value, "_asdict", None)
-    if callable(named):
-        return cast("Mapping[str, Any]", named())
     slots = getattr(value, "__struct_fields__", None) or getattr(value, "__dataclass_fields__", None)
-    if slots is not None:
+    if isinstance(slots, tuple | dict):
         return {name: getattr(value, name, None) for name in slots}
     inner = getattr(value, "__dict__", None)
     return {name: item for name, item in inner.items() if not name.startswith("__")} if inner else None
@@ -83,7 +80,7 @@ def _field(item: object) -> object:
 
 
 def _by_method(value: object) -> object:
-    for name in ("to_dict", "dict", "as_dict", "json_dict"):
+    for name in ("to_dict", "dict", "as_dict", "_asdict"):
         method = getattr(value, name, None)
         if callable(method) and not isinstance(value, type):
             try:

@@ -262,7 +262,10 @@ def _is_event_stream(data: bytes) -> bool:
 
 
 def event_stream(data: bytes) -> Iterator[dict[str, Any]]:
-    """The messages of `application/vnd.amazon.eventstream`, each as boto3 gives it: {event type: payload}."""
+    """The messages of `application/vnd.amazon.eventstream`, each as boto3 gives it: {event type: payload}.
+
+    An exception is {"error": {"type": its name}}: what it says stays behind.
+    """
     position = 0
     while _is_event_stream(data[position : position + _PRELUDE_BYTES]):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -274,7 +277,7 @@ def event_stream(data: bytes) -> Iterator[dict[str, Any]]:
         payload = decode(data[start + headers_length : position + length - 4])
         exception = headers.get(":exception-type") or headers.get(":error-code")
         if exception:
-            yield {exception: payload}
+            yield {"error": {"type": exception}}
         elif headers.get(":event-type"):
             yield {headers[":event-type"]: payload}
         position += length
