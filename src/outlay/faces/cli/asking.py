@@ -57,7 +57,7 @@ def costs(
         bool, typer.Option("--percentiles", help="Also the median, 95th percentile and dearest call.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="At most this many rows.", show_default=False)
+        int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many rows.", show_default=False)
     ] = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -94,9 +94,12 @@ def costs(
 
 def top(
     what: Annotated[
-        str, typer.Argument(help="jobs, users, customers, features, services, requests, … or any name of --by.")
+        str,
+        typer.Argument(
+            metavar="WHAT", help="jobs, users, customers, features, services, requests, … or any name of --by."
+        ),
     ] = "jobs",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many.")] = 10,
     minimum: Annotated[
         str | None, typer.Option("--min", metavar="AMOUNT", help="Leave out what cost less.", show_default=False)
     ] = None,
@@ -123,7 +126,7 @@ def top(
 
 
 def job(
-    name: Annotated[str, typer.Argument(help="The job, or with --request the request.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The job, or with --request the request.")],
     request: Annotated[bool, typer.Option("--request", help="The name is a request's.")] = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -148,7 +151,7 @@ def job(
 
 
 def event(
-    id: Annotated[str, typer.Argument(help="The event's id.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The event's id.")],
     day: DayOption = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -171,7 +174,7 @@ def event(
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="An event's id, a job, or a request.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An event's id, a job, or a request.")],
     day: DayOption = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
@@ -30,7 +29,7 @@ _STEP: Final = 1_000
 def import_files(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files or folders of JSONL or CSV, gzip too; - for standard input."),
+        typer.Argument(metavar="PATH", help="Files or folders of JSONL or CSV, gzip too; - for standard input."),
     ],
     zone: Annotated[
         str | None,
@@ -91,7 +90,7 @@ def import_files(
         for path in paths:
             with Rejects(path, rejects) as bin:
                 for file in files_under(path):
-                    with closing(open_bytes(file)) as stream:
+                    with open_bytes(file) as stream:
                         contents = contents_of(stream, file)
                         book_file(book, contents, reader, Importing(tally, bin, advance, provider, zone, always))
                 tally.rejects_file = bin.written_to or tally.rejects_file

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def retain(
-    days: Annotated[int, typer.Option("--days", min=1, help="Keep the single events of this many whole days.")] = 90,
+    days: Annotated[
+        int, typer.Option("--days", metavar="N", min=1, help="Keep the single events of this many whole days.")
+    ] = 90,
     yes: YesOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -53,9 +55,11 @@ def retain(
 
 
 def forget(
-    user: Annotated[str | None, typer.Option("--user", help="The user to forget.", show_default=False)] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="TEXT", help="The user to forget.", show_default=False)
+    ] = None,
     customer: Annotated[
-        str | None, typer.Option("--customer", help="The customer to forget.", show_default=False)
+        str | None, typer.Option("--customer", metavar="TEXT", help="The customer to forget.", show_default=False)
     ] = None,
     yes: YesOption = False,
     ledger: LedgerOption = None,

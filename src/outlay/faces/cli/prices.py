@@ -55,8 +55,12 @@ _RATE_COLUMNS = (
 
 @prices.command("show")
 def show_prices(
-    provider: Annotated[str | None, typer.Argument(help="A provider; all providers are listed without one.")] = None,
-    service: Annotated[str | None, typer.Argument(help="One of its services, as an event names it.")] = None,
+    provider: Annotated[
+        str | None, typer.Argument(metavar="PROVIDER", help="A provider; all providers are listed without one.")
+    ] = None,
+    service: Annotated[
+        str | None, typer.Argument(metavar="SERVICE", help="One of its services, as an event names it.")
+    ] = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -92,9 +96,7 @@ def _table_of_services(book: PriceBook, provider: str) -> Table:
 def _table_of_service(book: PriceBook, provider: str, service: str) -> Table:
     found = book.resolve(provider, service)
     if not found.rates:
-        near = book.near(provider, service)
-        hint = f"; near it: {', '.join(near)}" if near else "; outlay prices show lists providers"
-        raise NotFound(f"{found.reason or f'no price for {provider}/{service}'}{hint}", code="no_such_price")
+        raise NotFound(found.reason or f"no price of {provider}/{service} is known", code="no_such_price")
     return Table(_RATE_COLUMNS, [rate_cells(rate) for rate in found.rates], note=found.rule)
 
 
@@ -131,16 +133,24 @@ def rate_cells(rate: Rate) -> list[Cell]:
 @prices.command("add")
 def add_price(
     provider: Annotated[
-        str | None, typer.Option("--provider", "-p", help="Who sells it.", show_default=False)
+        str | None, typer.Option("--provider", "-p", metavar="TEXT", help="Who sells it.", show_default=False)
     ] = None,
-    service: Annotated[str | None, typer.Option("--service", "-s", help="What is sold.", show_default=False)] = None,
+    service: Annotated[
+        str | None, typer.Option("--service", "-s", metavar="TEXT", help="What is sold.", show_default=False)
+    ] = None,
     meter: Annotated[
-        str | None, typer.Option("--meter", "-m", help="What is counted (outlay prices meters).", show_default=False)
+        str | None,
+        typer.Option(
+            "--meter", "-m", metavar="TEXT", help="What is counted (outlay prices meters).", show_default=False
+        ),
     ] = None,
     price: Annotated[
-        str | None, typer.Option("--price", help="The price of --per of the meter, exact.", show_default=False)
+        str | None,
+        typer.Option("--price", metavar="TEXT", help="The price of --per of the meter, exact.", show_default=False),
     ] = None,
-    per: Annotated[int, typer.Option("--per", min=1, help="How many of the meter the price is for.")] = 1,
+    per: Annotated[
+        int, typer.Option("--per", metavar="N", min=1, help="How many of the meter the price is for.")
+    ] = 1,
     condition: ConditionOption = None,
     valid_from: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="From when on it holds.", show_default=False)
@@ -148,8 +158,10 @@ def add_price(
     valid_to: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Until when, exclusive.", show_default=False)
     ] = None,
-    source: Annotated[str, typer.Option("--source", help="Where it is written: a contract, a page.")] = "",
-    note: Annotated[str, typer.Option("--note", help="A word about it.")] = "",
+    source: Annotated[
+        str, typer.Option("--source", metavar="TEXT", help="Where it is written: a contract, a page.")
+    ] = "",
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="A word about it.")] = "",
     file: Annotated[
         str | None,
         typer.Option("--file", metavar="TOML", help="Add all prices and discounts of a file.", show_default=False),
@@ -203,7 +215,11 @@ def check_prices(
     days: Annotated[
         int | None,
         typer.Option(
-            "--days", min=1, help="How old a price may be.  [default: outlay.toml, else 31]", show_default=False
+            "--days",
+            metavar="N",
+            min=1,
+            help="How old a price may be.  [default: outlay.toml, else 31]",
+            show_default=False,
         ),
     ] = None,
     everything: Annotated[
@@ -252,11 +268,16 @@ def _services(book: Ledger, everything: bool) -> list[tuple[str, str]]:
 @prices.command("diff")
 def diff_prices(
     old: Annotated[
-        str | None, typer.Argument(help="A catalogue version (outlay prices history); the one in force without one.")
+        str | None,
+        typer.Argument(
+            metavar="OLD", help="A catalogue version (outlay prices history); the one in force without one."
+        ),
     ] = None,
-    new: Annotated[str | None, typer.Argument(help="Another; the one shipped with this Outlay without one.")] = None,
+    new: Annotated[
+        str | None, typer.Argument(metavar="NEW", help="Another; the one shipped with this Outlay without one.")
+    ] = None,
     provider: Annotated[
-        str | None, typer.Option("--provider", "-p", help="Only this provider.", show_default=False)
+        str | None, typer.Option("--provider", "-p", metavar="TEXT", help="Only this provider.", show_default=False)
     ] = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,

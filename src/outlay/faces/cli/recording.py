@@ -32,15 +32,17 @@ if TYPE_CHECKING:
     from outlay.receipt import Receipt
 
 ProviderOption = Annotated[
-    str | None, typer.Option("--provider", "-p", help="Who sells it: openai, aws, …", show_default=False)
+    str | None,
+    typer.Option("--provider", "-p", metavar="TEXT", help="Who sells it: openai, aws, …", show_default=False),
 ]
 ServiceOption = Annotated[
-    str | None, typer.Option("--service", "-s", help="What is sold: a model, a machine, …", show_default=False)
+    str | None,
+    typer.Option("--service", "-s", metavar="TEXT", help="What is sold: a model, a machine, …", show_default=False),
 ]
 
 
 def _text(name: str, help: str) -> Any:
-    return typer.Option(f"--{name}", help=help, show_default=False)
+    return typer.Option(f"--{name}", metavar="TEXT", help=help, show_default=False)
 
 
 OperationOption = Annotated[str | None, _text("operation", "What was done: chat, embed, generate_image, …")]
@@ -83,7 +85,9 @@ def record(
     status: StatusOption = None,
     error: ErrorOption = None,
     reported_cost: CostOption = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many identical calls this stands for.")] = 1,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, help="How many identical calls this stands for.")
+    ] = 1,
     response: Annotated[
         str | None,
         typer.Option(
@@ -154,9 +158,9 @@ def _show_receipt(receipt: Receipt, form: Form) -> None:
 
 
 def finish(
-    job: Annotated[str, typer.Argument(help="The job that ended.")],
-    units: Annotated[int, typer.Option("--units", min=0, help="How many things it produced.")] = 1,
-    status: Annotated[str, typer.Option("--status", help="How it ended.")] = "ok",
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The job that ended.")],
+    units: Annotated[int, typer.Option("--units", metavar="N", min=0, help="How many things it produced.")] = 1,
+    status: Annotated[str, typer.Option("--status", metavar="TEXT", help="How it ended.")] = "ok",
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -181,8 +185,8 @@ def finish(
 
 
 def correct(
-    id: Annotated[str, typer.Argument(help="The event's id.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the ledger.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="The event's id.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the ledger.")],
     cancel: Annotated[bool, typer.Option("--cancel", help="Take the event out of all sums.")] = False,
     provider: ProviderOption = None,
     service: ServiceOption = None,
@@ -240,7 +244,7 @@ def reprice(
     provider: ProviderOption = None,
     service: ServiceOption = None,
     zone: ZoneOption = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the ledger.")] = "reprice",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the ledger.")] = "reprice",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the difference; write nothing.")] = False,
     yes: YesOption = False,
     ledger: LedgerOption = None,

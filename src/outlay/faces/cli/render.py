@@ -89,15 +89,9 @@ def show(table: Table, form: Form) -> None:
 
 
 def write_json(value: object) -> None:
-    """Write a value as indented JSON; decimals, money and enums as text, so that nothing is rounded."""
-    body = msgspec.json.encode(value, enc_hook=_json_value)
+    """Write a value as indented JSON; decimals and money as exact decimal text, so that nothing is rounded."""
+    body = msgspec.json.encode(_plain_value(value))
     sys.stdout.write(msgspec.json.format(body, indent=2).decode() + "\n")
-
-
-def _json_value(value: object) -> object:
-    if isinstance(value, Money):
-        return exact(value)
-    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
 
 def as_dicts(table: Table) -> Iterator[dict[str, Any]]:
@@ -110,10 +104,16 @@ def as_dicts(table: Table) -> Iterator[dict[str, Any]]:
         }
 
 
-def _plain_value(cell: Cell) -> object:
-    if isinstance(cell, Named):
-        return cell.value
-    return exact(cell) if isinstance(cell, Money | Decimal) else cell
+def _plain_value(value: object) -> object:
+    if isinstance(value, Named):
+        return value.value
+    if isinstance(value, Money | Decimal):
+        return exact(value)
+    if isinstance(value, Mapping):
+        return {name: _plain_value(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_value(each) for each in value]
+    return value
 
 
 def csv_text(table: Table) -> str:
@@ -218,8 +218,9 @@ def plain_text(table: Table) -> str:
     """The table as aligned text for a pipe or a mail."""
     kept = columns_for_people(table)
     columns = [table.columns[at] for at in kept]
-    lines = [[column.heading for column in columns], *texts_for_people(table, kept)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(kept))]
+    headings = [column.heading for column in columns]
+    lines = [*([headings] if any(headings) else []), *texts_for_people(table, kept)]
+    widths = [max((len(line[at]) for line in lines), default=0) for at in range(len(kept))]
     out = [table.title] if table.title else []
     for line in lines:
         cells = [
@@ -244,6 +245,7 @@ def print_rich(table: Table, console: Console) -> None:
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
+        show_header=any(table.columns[at].heading for at in kept),
         show_footer=table.footer is not None,
         footer_style="bold",
         pad_edge=False,

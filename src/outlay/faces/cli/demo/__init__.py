@@ -17,7 +17,9 @@ DEMO_LEDGER: Final = "outlay-demo.db"
 
 
 def demo(
-    days: Annotated[int, typer.Option("--days", min=1, max=730, help="How many days are simulated.")] = 90,
+    days: Annotated[
+        int, typer.Option("--days", metavar="N", min=1, max=730, help="How many days are simulated.")
+    ] = 90,
     start: Annotated[
         str | None,
         typer.Option(
@@ -42,12 +44,9 @@ def demo(
     from outlay.faces.cli.session import opened, progress
 
     first = None if start is None else _date(start)
-    fresh = not Path(ledger).exists()
     with opened(ledger, create=True) as book:
-        if fresh:
-            sys.stderr.write(f"simulating {days} days into {ledger} …\n")
         with progress("simulating", days) as advance:
-            build(book, first, days, advance)
+            build(book, first, days, advance, lambda sentence: print(sentence, file=sys.stderr))
         show_overview(book, ledger, _program())
 
 

@@ -29,11 +29,18 @@ CONTRACT_PER: Final = 1_000
 CONTRACT_SOURCE: Final = "simulated contract of Lumen Works"
 
 
-def build(ledger: Ledger, start: date | None, count: int, advance: Callable[[int], None]) -> bool:
+def build(
+    ledger: Ledger,
+    start: date | None,
+    count: int,
+    advance: Callable[[int], None] = lambda days: None,
+    announce: Callable[[str], None] = lambda sentence: None,
+) -> bool:
     """Fill an empty ledger, or one whose making was interrupted; False if it was whole already.
 
-    Without `start` the days end yesterday. Raises InvalidInput `not_a_demo` for a ledger with other entries,
-    `other_demo` for a demo of other days, `time_in_future` for days that have not ended.
+    Without `start` the days end yesterday. `advance` hears of each day's end, `announce` of the beginning.
+    Raises InvalidInput `not_a_demo` for a ledger with other entries, `other_demo` for a demo of other days,
+    `time_in_future` for days that have not ended.
     """
     plan = _plan(ledger, start, count)
     if ledger.store.setting(DONE):
@@ -41,6 +48,7 @@ def build(ledger: Ledger, start: date | None, count: int, advance: Callable[[int
     first, days = plan.split("+")
     simulated = days_from(date.fromisoformat(first), int(days))
     _agree_on_prices(ledger, simulated)
+    announce(f"simulating {days} days from {first} …")
     outcomes: list[Outcome] = []
     _record(ledger, _events(simulated, outcomes, advance))
     for outcome in outcomes:

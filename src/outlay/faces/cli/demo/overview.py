@@ -57,7 +57,8 @@ def _headline(ledger: Ledger, days: Costs) -> Iterator[str]:
     middle = Money(median_low(amounts), days.currency)
     yield f"by day    {spark(amounts, 2 * middle.pico)}"
     most = max(days.rows, key=lambda row: row.amount)
-    yield f"          full height is twice the middle day or more: middle {middle.digits()}, dearest {most.cost.digits()} on {most.keys[0]}"
+    yield "          (full height: twice the middle day, or more)"
+    yield f"          middle day {middle.digits()}, dearest {most.cost.digits()} on {most.keys[0]}"
     basis = ", ".join(f"{name} {amount.digits()}" for name, amount in days.shares().items())
     if basis:
         yield f"          {basis}"
