@@ -26,8 +26,13 @@ def _ledger(**options: Any) -> outlay.Ledger:
 
 def price() -> Measurement:
     ledger = outlay.open("memory:")
-    assert str(ledger.price(**CALL).total) == "$0.0055"
-    return lambda: per_call_us(lambda: ledger.price(**CALL).total, 5_000)
+    usage = CALL["usage"]
+
+    def call() -> outlay.Money:
+        return ledger.price(provider="openai", service="gpt-4o", usage=usage).total
+
+    assert str(call()) == "$0.0055"
+    return lambda: per_call_us(call, 5_000)
 
 
 def rate() -> Measurement:

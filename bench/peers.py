@@ -19,6 +19,16 @@ def genai_prices() -> Measurement:
     return lambda: per_call_us(call, 500)
 
 
+def genai_prices_with_usage() -> Measurement:
+    from genai_prices import Usage, calc_price
+
+    def call() -> object:
+        usage = Usage(input_tokens=1200, cache_read_tokens=800, output_tokens=350)
+        return calc_price(usage, "gpt-4o", provider_id="openai")
+
+    return lambda: per_call_us(call, 500)
+
+
 def tokencost_three() -> Measurement:
     from tokencost import calculate_cost_by_tokens
 
@@ -81,4 +91,11 @@ def otel_span() -> Measurement:
 
 
 if __name__ == "__main__":
-    serve({"genai_prices": genai_prices, "tokencost_three": tokencost_three, "otel_span": otel_span})
+    serve(
+        {
+            "genai_prices": genai_prices,
+            "genai_prices_with_usage": genai_prices_with_usage,
+            "tokencost_three": tokencost_three,
+            "otel_span": otel_span,
+        }
+    )

@@ -116,6 +116,7 @@ def calls(peers_python: Path, rounds: int) -> str:
     found: dict[str, list[Figures]] = {}
     order = [
         (peers, "genai_prices"),
+        (peers, "genai_prices_with_usage"),
         (own, "price"),
         (own, "rate"),
         (peers, "tokencost_three"),
@@ -133,14 +134,20 @@ def calls(peers_python: Path, rounds: int) -> str:
     wall = {name: median(round["wall_us"] for round in figures) for name, figures in found.items()}
     genai, span = cpu["genai_prices"], wall["otel_span"]
     rows = [
-        ("genai-prices `calc_price`", genai, wall["genai_prices"], "1"),
+        ("genai-prices `calc_price`, its Usage made before", genai, wall["genai_prices"], "1"),
+        (
+            "genai-prices, making its Usage and `calc_price`",
+            cpu["genai_prices_with_usage"],
+            wall["genai_prices_with_usage"],
+            times(genai, cpu["genai_prices_with_usage"]),
+        ),
         (
             "Outlay `ledger.price` (checks, lines, provenance)",
             cpu["price"],
             wall["price"],
             times(genai, cpu["price"]),
         ),
-        ("Outlay inner `rate`", cpu["rate"], wall["rate"], times(genai, cpu["rate"])),
+        ("Outlay inner `rate`, its event made before", cpu["rate"], wall["rate"], times(genai, cpu["rate"])),
         (
             "tokencost, three look-ups",
             cpu["tokencost_three"],

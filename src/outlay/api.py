@@ -39,6 +39,7 @@ from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
 from outlay.model import AuditReport, CostQuery, CostTable, Entry, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
 from outlay.money import Money, decimal_to_pico, parse_decimal
 from outlay.pricing.book import PriceBook
+from outlay.pricing.rate import rate
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder, Repriced, conflict
 from outlay.spool import Spool
@@ -143,7 +144,8 @@ class Ledger:
     def price(self, **fields: Unpack[EventFields]) -> Receipt:
         """What a call would cost: a receipt of which nothing is kept. Fields as for `record`."""
         event = build_event(fields, self.clock.now(), self.currency, id=PRICED)
-        return Receipt(event, PRICED, self.currency, rating=self.recorder.rate(event))
+        book = self.recorder.loaded_book or self.recorder.book
+        return Receipt(event, PRICED, self.currency, rate(event, book))
 
     def track(self, **fields: Unpack[EventFields]) -> Call:
         """A with block (async too) around one call: its duration is measured, an exception is recorded as a

@@ -3,7 +3,8 @@
     UsageEvent ─ pricing ─> Rating of PricedLines ─ recorder ─> Entry ─ ledger ─> Appended, CostTable, AuditReport
 
 Amounts are ints of picounits (10⁻¹²) of the ledger's currency, instants ints of microseconds since
-1970 UTC, quantities ints or Decimals of at most 9 places, days ints since 1970-01-01.
+1970 UTC, quantities ints or Decimals of at most 9 places, days ints since 1970-01-01. What is made by the
+thousand is kept out of the garbage collector's rounds (gc=False): frozen trees of plain values hold no cycle.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from outlay.clock import Instant
+from outlay.clock import Instant, Window, WindowName
 from outlay.money import Money
 
 Quantity = int | Decimal
@@ -81,7 +82,7 @@ class Outcome(StrEnum):
     CONFLICT = "exists_with_different_body"
 
 
-class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UsageEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What one call (or `count` identical calls) used, for whom. Nothing about what it costs.
 
     `id_given` and `time_given` say what the caller fixed; what the ledger stamped itself is no part of
@@ -169,7 +170,7 @@ class ExchangeRate(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-class PricedLine(msgspec.Struct, frozen=True):
+class PricedLine(msgspec.Struct, frozen=True, gc=False):
     """One meter's share of an event's cost.
 
     `quantity` is what this line charges for one call: the leaf, after the parts that have their own line
@@ -187,7 +188,7 @@ class PricedLine(msgspec.Struct, frozen=True):
     exchange: ExchangeRate | None = None
 
 
-class Unrated(msgspec.Struct, frozen=True):
+class Unrated(msgspec.Struct, frozen=True, gc=False):
     """A meter that could not be priced, and why, in words that say what to do."""
 
     meter: str
@@ -195,7 +196,7 @@ class Unrated(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Rating(msgspec.Struct, frozen=True):
+class Rating(msgspec.Struct, frozen=True, gc=False):
     """What an event costs. `amount` is the sum of the lines; `match` says by which rule the service was found."""
 
     lines: tuple[PricedLine, ...]
@@ -206,7 +207,7 @@ class Rating(msgspec.Struct, frozen=True):
     basis: Basis = Basis.MEASURED
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One row of the ledger, never changed: an event, what it cost, and when that was written.
 
     `counted_at` decides which window of an account it counts in. `sign` is −1 for a reversal, whose amounts
@@ -228,7 +229,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """What the store did with one entry.
 
     `code` is an Outcome's value or `exists_with_different_<field>`; `entry` the one that stands in the ledger
@@ -239,7 +240,7 @@ class Appended(msgspec.Struct, frozen=True):
     entry: Entry | None
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """One outcome of `record_many`: `amount` in picounits; `message` for what was refused."""
 
     index: int
@@ -333,3 +334,107 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+
+# Budgets. Every amount of an account is an int of 10⁻¹² of its unit: of the currency (picounits) where a limit is in
+# money, of one call or of one unit of a meter where it is a count. So one pair (micro, pico) keeps them all.
+
+CALLS: Final = "calls"
+"""What a count of calls is named, where another count names its meter."""
+
+
+class BudgetAction(StrEnum):
+    """What a budget does about a call that does not fit: tell, refuse, delay, or take a cheaper service."""
+
+    NOTIFY = "notify"
+    REFUSE = "refuse"
+    THROTTLE = "throttle"
+    DOWNGRADE = "downgrade"
+
+
+class BoundKind(StrEnum):
+    """How sure a bound is, the surest first: billed so, never more, the model's whole window, not bounded."""
+
+    EXACT = "exact"
+    UPPER = "upper"
+    CONTEXT_WINDOW = "context_window"
+    UNBOUNDED = "unbounded"
+
+
+class Mark(msgspec.Struct, frozen=True, order=True):
+    """A share of a limit that is worth telling: reached by what was spent, or by the `forecast` for the window.
+
+    It is crossed at its share, or strictly `above` it. In a Limit `amount` is the least spent that crosses it.
+    """
+
+    percent: Quantity
+    forecast: bool = False
+    above: bool = False
+    amount: int = 0
+
+
+class AccountKey(msgspec.Struct, frozen=True, order=True):
+    """A budget's state for one subject ("" without `each`) and window, by the window's label.
+
+    `scope` is a digest of what the account counts (where, each, meter, zone): a changed scope is a new account, a
+    changed limit is not. Accounts are locked in this order.
+    """
+
+    budget: str
+    scope: str
+    subject: str
+    window: str
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's state: `committed` is spent + reserved; `warming` while its history is not folded yet."""
+
+    committed: int = 0
+    spent: int = 0
+    refusals: int = 0
+    warming: bool = False
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit that covers a call, with all that the transaction needs to check, take and mark it.
+
+    `amount` is the limit with its raises, `ceiling` with the grace too, `asked` what this call takes. `barred` names
+    why the call may not go at all (`unbounded_usage`, `unpriced_usage`), whatever the account holds.
+    """
+
+    key: AccountKey
+    window_name: WindowName
+    window: Window
+    amount: int
+    ceiling: int
+    asked: int = 0
+    meter: str | None = None
+    tier: str = ""
+    marks: tuple[Mark, ...] = ()
+    action: BudgetAction = BudgetAction.NOTIFY
+    wait_s: Decimal = Decimal(0)
+    fail_open: bool = False
+    barred: str = ""
+
+    @property
+    def hard(self) -> bool:
+        """Whether a call that does not fit is kept from going as it is."""
+        return self.action is not BudgetAction.NOTIFY
+
+    @property
+    def committed_max(self) -> int:
+        """The most that may be committed before this call: the right side of the check, given to the store."""
+        return self.ceiling - self.asked
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one limit refused a call. Its codes: `budget_spent` (never fits in this window), `budget_reserved` (would
+    fit if reservations settle lower), `unbounded_usage`, `unpriced_usage`. `opens_at` is when its next window begins,
+    None where waiting for that does not help.
+    """
+
+    code: str
+    limit: Limit
+    spent: int
+    reserved: int
+    opens_at: Instant | None

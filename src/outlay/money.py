@@ -19,7 +19,7 @@ PICO_PER_MICRO: Final = 10**6
 _SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "VND": "₫", "KRW": "₩"}
 
 
-class Money(msgspec.Struct, frozen=True, order=False):
+class Money(msgspec.Struct, frozen=True, gc=False):
     """An exact amount of one currency. `pico` counts 10⁻¹² of a unit; `currency` is an ISO 4217 code."""
 
     pico: int

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from outlay.clock import isoformat
 from outlay.errors import EventConflict
 from outlay.model import Entry, Outcome, PricedLine, PricingStatus, Rating, UsageEvent
@@ -14,37 +16,25 @@ from outlay.pricing.explain import explain, explain_dict
 Rater = Callable[[UsageEvent], Rating]
 
 
-class Receipt:
+class Receipt(msgspec.Struct, eq=False):
     """An event's lines and their total, with where each price comes from.
 
     `outcome` is created, exists (a retry: this is the first receipt), journaled (kept in the spool, not yet in
-    the ledger) or priced (only asked for). `versions` holds all entries of the event, oldest first.
+    the ledger) or priced (only asked for). `versions` holds all entries of the event, oldest first. `rater` rates
+    on the first look what the spool's fast path did not.
     """
 
-    __slots__ = ("_rater", "_rating", "currency", "event", "outcome", "versions")
-
-    def __init__(
-        self,
-        event: UsageEvent,
-        outcome: str,
-        currency: str,
-        *,
-        rating: Rating | None = None,
-        rater: Rater | None = None,
-        versions: tuple[Entry, ...] = (),
-    ) -> None:
-        """Either `rating`, or `rater` to rate on the first look (the spool's fast path does not rate)."""
-        self.event = event
-        self.outcome = outcome
-        self.currency = currency
-        self.versions = versions
-        self._rating = rating
-        self._rater = rater
+    event: UsageEvent
+    outcome: str
+    currency: str
+    rated: Rating | None = None
+    rater: Rater | None = None
+    versions: tuple[Entry, ...] = ()
 
     @classmethod
     def of_entry(cls, entry: Entry, outcome: str, currency: str, versions: tuple[Entry, ...] = ()) -> Receipt:
         """The receipt of what stands in the ledger."""
-        return cls(entry.event, outcome, currency, rating=entry.rating, versions=versions or (entry,))
+        return cls(entry.event, outcome, currency, entry.rating, versions=versions or (entry,))
 
     @property
     def id(self) -> str:
@@ -54,16 +44,17 @@ class Receipt:
     @property
     def rating(self) -> Rating:
         """Lines, status and what could not be priced."""
-        if self._rating is None:
-            if self._rater is None:
+        if self.rated is None:
+            if self.rater is None:
                 raise EventConflict("this receipt has no rating: retention dropped the entry")
-            self._rating = self._rater(self.event)
-        return self._rating
+            self.rated = self.rater(self.event)
+        return self.rated
 
     @property
     def total(self) -> Money:
         """What the event costs, exactly. What could not be priced is not in it: see `pricing_status`."""
-        return Money(self.rating.amount, self.currency)
+        rated = self.rated
+        return Money(rated.amount if rated is not None else self.rating.amount, self.currency)
 
     @property
     def lines(self) -> tuple[PricedLine, ...]:

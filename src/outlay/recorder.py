@@ -63,21 +63,22 @@ class Recorder:
         """The book is read from `store` at first use, and again whenever its epoch has moved."""
         self.store = store
         self.clock = clock
-        self._book: PriceBook | None = None
+        self.loaded_book: PriceBook | None = None
         self._epoch = -1
         self._loading = threading.Lock()
 
     @property
     def book(self) -> PriceBook:
         """The price book in force when this process last looked; a write looks again."""
-        book = self._book
+        book = self.loaded_book
         return self._load() if book is None else book
 
     def refresh(self) -> PriceBook:
         """Read the book anew if the ledger's epoch has moved."""
-        if self._book is None or self.store.epoch() != self._epoch:
+        book = self.loaded_book
+        if book is None or self.store.epoch() != self._epoch:
             return self._load()
-        return self._book
+        return book
 
     def rate(self, event: UsageEvent) -> Rating:
         """What the event costs under the book in force."""
@@ -286,11 +287,11 @@ class Recorder:
             if found is None:
                 raise LedgerError("this ledger has no price catalogue; open it with outlay.open", code="no_catalogue")
             identity, body = found
-            self._book = PriceBook.of(
+            self.loaded_book = book = PriceBook.of(
                 body, identity, self.store.rates(), self.exchange_rates(), currency=self.store.currency
             )
             self._epoch = epoch
-            return self._book
+            return book
 
 
 def conflict(event: UsageEvent, result: Appended) -> EventConflict:

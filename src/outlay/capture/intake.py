@@ -26,6 +26,9 @@ TAGS_CHARACTERS_MAX: Final = 8_192
 QUANTITY_MAX: Final = 10**15
 COUNT_MAX: Final = 10**9
 FUTURE_MICROSECONDS_MAX: Final = 5 * 60 * 1_000_000
+SHAPES_MAX: Final = 4_096
+_sound_shapes: set[tuple[str, ...]] = set()
+"""Sets of meter names that were found sound, so that a call like an earlier one is checked by its numbers alone."""
 _PLACES: Final = Decimal("1e-9")
 _STATUSES: Final = {status.value: status for status in Status}
 _BASES: Final = {basis.value: basis for basis in (Basis.MEASURED, Basis.REPORTED, Basis.ESTIMATED)}
@@ -42,23 +45,29 @@ def build_event(
     `too_precise`, `tags_too_large`, `naive_time`, `bad_time`, `time_in_future`, `time_reversed`, `unknown_status`,
     `unknown_basis`, `bad_count`, `float_money`.
     """
-    clean: dict[str, Any] = {}
     try:
+        clean: dict[str, Any] = dict(fields)
+    except (TypeError, ValueError) as error:
+        raise _field_error(fields) from error
+    try:
+        later = False
         for name, value in fields.items():
-            if value is None:
-                continue
             # The fast way for the usual name: comparing the type costs less than isinstance, and what is printable
             # holds neither a NUL byte nor a lone surrogate.
             if (
                 type(value) is str
+                and name in _TEXT_FIELDS
                 and value.isprintable()
                 and 0 < len(value) <= TEXT_CHARACTERS_MAX
-                and name in _TEXT_FIELDS
             ):
-                clean[name] = value
+                continue
+            if value is None:
+                del clean[name]
+            elif (check := _CHECKS[name]) is _later:
+                later = True
             else:
-                clean[name] = _CHECKS[name](value, name)
-        if "time" in clean or "time_to" in clean or "reported_cost" in clean:
+                clean[name] = check(value, name)
+        if later:
             _place(clean, now, currency, zone)
         else:
             clean["occurred_from"] = clean["occurred_to"] = now
@@ -166,13 +175,17 @@ def _plain(value: Any, what: str) -> Quantity:
 
 
 def _usage(usage: Mapping[str, object], _: str = "usage") -> dict[str, Quantity]:
-    clean: dict[str, Quantity] = {}
-    for name, value in usage.items():
-        # Comparing the type keeps bool out, which isinstance would let through.
-        if type(value) is int and 0 <= value <= QUANTITY_MAX and name in METERS:
-            clean[name] = value
-        elif value is not None:
-            clean[name] = _slow_quantity(name, value)
+    shape = tuple(usage)
+    if shape in _sound_shapes and type(usage) is dict:
+        for value in usage.values():
+            # Comparing the type keeps bool out, which isinstance would let through.
+            if type(value) is not int or value < 0 or value > QUANTITY_MAX:
+                break
+        else:
+            return usage.copy()
+    clean = {name: _slow_quantity(name, value) for name, value in usage.items() if value is not None}
+    if len(_sound_shapes) < SHAPES_MAX and len(clean) == len(shape):
+        _sound_shapes.add(shape)
     return clean
 
 
