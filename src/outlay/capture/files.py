@@ -192,7 +192,7 @@ class EventReader:
             raise InvalidInput("tags are an object of name to value", code="bad_text", field="tags")
         flat = dict(_flat(tags, ""))
         kept = {name: value for name, value in flat.items() if name in self.keep or not is_text(name, value)}
-        self.texts_dropped.update(flat.keys() - kept.keys())
+        self.texts_dropped.update(name for name in flat if name not in kept)
         fields["tags"] = kept
 
 

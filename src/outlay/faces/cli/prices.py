@@ -22,7 +22,7 @@ from outlay.faces.cli.options import (
     form_of,
     read_pairs,
 )
-from outlay.faces.cli.render import Cell, Column, Table, show
+from outlay.faces.cli.render import Cell, Column, Form, Table, show
 from outlay.faces.cli.session import confirm, file_of, opened
 
 if TYPE_CHECKING:
@@ -250,10 +250,22 @@ def check_prices(
         Column("message", "what"),
     )
     rows: list[list[Cell]] = [[each.code, each.provider, each.service, each.meter, each.message] for each in findings]
+    shown = _collapsed(rows) if form is Form.TABLE else rows
     scope = "the whole price book" if everything else "what this ledger uses"
-    show(Table(columns, rows, note=f"{len(rows)} findings in {scope}"), form)
+    show(Table(columns, shown, note=f"{len(rows)} findings in {scope}"), form)
     if rows:
         raise typer.Exit(Exit.FINDING)
+
+
+def _collapsed(rows: list[list[Cell]]) -> list[list[Cell]]:
+    """One row for all findings of a kind about one meter, which may have a price in each of many regions."""
+    groups: dict[tuple[Cell, ...], list[list[Cell]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[:4]), []).append(row)
+    return [
+        [*key, f"{found[0][4]}" + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")]
+        for key, found in groups.items()
+    ]
 
 
 def _services(book: Ledger, everything: bool) -> list[tuple[str, str]]:
@@ -381,7 +393,6 @@ def sync_prices(
 def history_of_prices(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
     """The catalogue versions this ledger has used, and the prices of your own in the order they came."""
     from outlay.clock import isoformat
-    from outlay.faces.cli.render import Form
 
     form = form_of(json, csv)
     with opened(ledger) as book:

@@ -38,8 +38,9 @@ def show_overview(ledger: Ledger, address: str, program: str) -> None:
     typical = _typical_video(ledger, videos)
     if typical is not None:
         show(_line_by_line(typical, ledger.store.home_zone), Form.TABLE)
-    _say("", *_unpriced(ledger))
-    _say("", *_next(program, address, typical, night))
+    unpriced = [row for row in ledger.costs(("provider", "service")).rows if row.unpriced or row.incomplete]
+    _say("", *_unpriced(unpriced))
+    _say("", *_next(program, address, typical, night), *_put_right(program, address, unpriced))
 
 
 def _say(*lines: str) -> None:
@@ -157,7 +158,7 @@ def _table_of_videos(ledger: Ledger, videos: Costs) -> Table:
     note = f"{len(videos.rows):,} videos begun, {units:,} finished: {videos.total.digits()}"
     if units:
         each = Money(round_half_even(videos.total.pico, units), videos.currency)
-        note += f" / {units:,} = {each.digits()} per finished video, failed ones and the runaway loop included"
+        note += f" / {units:,} = {each.digits()} per finished video, what came to nothing included"
     columns = (
         Column("job", "video"),
         Column("cost", "cost", right=True),
@@ -209,11 +210,9 @@ def _arithmetic(line: PricedLine, receipt: Receipt) -> list[Cell]:
     return [line.quantity, price, str(amount)]
 
 
-def _unpriced(ledger: Ledger) -> Iterator[str]:
-    unpriced = [row for row in ledger.costs(("provider", "service")).rows if row.unpriced or row.incomplete]
+def _unpriced(unpriced: list[CostRow]) -> Iterator[str]:
     if not unpriced:
         yield "everything is priced"
-        return
     for row in unpriced:
         provider, service = row.keys
         yield (
@@ -234,6 +233,11 @@ def _next(program: str, address: str, video: Job | None, night: CostRow | None) 
     yield f"  {program} costs --by customer,feature --where project=retouch {ledger}"
     yield f"  {program} costs --by month,provider --json {ledger}"
     yield f"  {program} prices show elevenlabs eleven_multilingual_v2 {ledger}"
-    yield f"  {program} prices add -p google -s canvas-experimental-0926 -m images --price 0.03 {ledger}"
-    yield f"  {program} reprice --dry-run {ledger}"
     yield f"  {program} audit {ledger}"
+
+
+def _put_right(program: str, address: str, unpriced: list[CostRow]) -> Iterator[str]:
+    if unpriced:
+        provider, service = unpriced[0].keys
+        yield f"  {program} prices add -p {provider} -s {service} -m images --price 0.03 -l {address}"
+        yield f"  {program} reprice --dry-run -l {address}"
