@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from outlay.capture.extract import extract
 from outlay.capture.overlaps import unsound
+from outlay.errors import InvalidInput
 from outlay.meters import METERS
 from outlay.model import UsageEvent
 from outlay.pricing import catalogue
@@ -39,7 +40,12 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.dictionaries(WORDS, VALUES, max_size=8), st.lists(VALUES, max_size=5)), PROVIDERS, VALUES)
 def test_no_answer_of_a_provider_raises(body: object, provider: str | None, request: object) -> None:
-    found = extract(body, provider=provider, request=request)
+    try:
+        found = extract(body, provider=provider, request=request)
+    except InvalidInput as refused:
+        # A list may happen to hold two whole answers.
+        assert refused.code == "many_answers"  # noqa: PT017 - any other code fails here
+        return
     assert set(found.usage) <= set(METERS)
     assert all(amount >= 0 for amount in found.usage.values())
     assert unsound(found.usage) is None

@@ -26,6 +26,7 @@ from outlay.capture.profiles import (
     flavours,
     parameters,
     place,
+    whole_answers,
     wrappers,
 )
 from outlay.capture.requests import parameters_of, request_of
@@ -41,6 +42,7 @@ nothing that Outlay recognises.
 
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,256}$")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,64}$")
+_ID: Final = parse("id")
 _TICKS: Final = 10**12
 _KEPT_AT_ZERO: Final = ("input_tokens", "output_tokens")
 _PROBE: Final = StreamRule(lift=(((), ""), (parse("response")[0].steps, ""), (parse("message")[0].steps, "")))
@@ -106,7 +108,8 @@ def extract(
     only the request tells, such as the characters of a text that was spoken.
 
     What is odd in an answer never raises: it is in `notes`. Raises InvalidInput for what is no answer
-    (`not_a_response`), a stream that nobody has read (`stream_not_read`) or arguments of a wrong type (`not_text`).
+    (`not_a_response`), a stream that nobody has read (`stream_not_read`), several answers in one list
+    (`many_answers`) or arguments of a wrong type (`not_text`).
     """
     for name, value in (("provider", provider), ("service", service), ("operation", operation), ("url", url)):
         if value is not None and not isinstance(value, str):
@@ -125,6 +128,8 @@ def _answer(
 ) -> _Answer:
     asked, conditions = request_of(request), dict[str, str]()
     reading.status_code = status_code if status_code is not None else reading.status_code
+    if len(reading.frames) > 1:
+        _refuse_many(reading)
     for wrapper in wrappers():
         if len(reading.frames) == 1 and wrapper.when({"body": reading.frames[0]}):
             envelope: Document = {"body": reading.frames[0]}
@@ -145,6 +150,19 @@ def _answer(
     if who.note:
         answer.notes.append(who.note)
     return answer
+
+
+def _refuse_many(reading: Reading) -> None:
+    """A list of whole answers, or a batch's file, is many calls: as one stream the last would hide the others."""
+    frames: list[Document] = [{"body": frame} for frame in reading.frames]
+    enveloped = any(w.conditions and all(w.when(frame) for frame in frames) for w in wrappers())
+    whole = [frame for frame in frames if any(shape(frame) for shape in whole_answers())]
+    if enveloped or len({text for frame in whole for text in texts(frame, _ID)}) > 1:
+        raise InvalidInput(
+            f"{len(frames)} answers were given as one; pass each of them by itself",
+            code="many_answers",
+            field="response",
+        )
 
 
 def _first_mapping(document: Document, term: Term) -> Mapping[str, Any] | None:

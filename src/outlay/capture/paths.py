@@ -84,7 +84,10 @@ def _parse_one(text: str) -> Path:
 
 
 def _split(path: str) -> list[str]:
-    return re.findall(r"(?:[^.\[]|\[[^\]]*\])+", path)
+    steps: list[str] = re.findall(r"(?:[^.\[]|\[[^\]]*\])+", path)
+    if ".".join(steps) != path:
+        raise ValueError(f"{path!r} is no path")
+    return steps
 
 
 def _parse_step(text: str) -> Step:

@@ -154,6 +154,12 @@ def common_errors() -> tuple[tuple[Predicate, ...], Term]:
 
 
 @cache
+def whole_answers() -> tuple[Predicate, ...]:
+    """How an answer that is whole by itself is known from a chunk of one."""
+    return tuple(map(predicate, _tables(COMMON)["many"]["whole"]))
+
+
+@cache
 def flavours(file: str) -> tuple[Flavour, ...]:
     """A provider's flavours: its own, then those its head includes, in order."""
     tables = _tables(file)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import pytest
 
@@ -142,6 +143,60 @@ def test_chunks_of_an_amazon_event_stream_hold_their_json_in_base64() -> None:
     assert extract(data, service="amazon.titan-text-express-v1").usage == USAGE
 
 
+def test_headers_of_other_types_in_an_event_stream_are_stepped_over() -> None:
+    """Types by number: 0 true, 4 an int, 8 a time, 6 bytes; 7 is text."""
+    odd = b"\x01a\x00" + b"\x01b\x04abcd" + b"\x01c\x08abcdefgh" + b"\x01d\x06\x00\x02xy"
+    name = b"\x0b:event-type\x07\x00\x08metadata"
+    body = json.dumps({"usage": {"inputTokens": 5, "outputTokens": 3, "totalTokens": 8}}).encode()
+    headers = odd + name
+    prelude = (16 + len(headers) + len(body)).to_bytes(4, "big") + len(headers).to_bytes(4, "big")
+    data = prelude + zlib.crc32(prelude).to_bytes(4, "big") + headers + body + b"\0\0\0\0"
+    assert extract(data, service="amazon.nova-lite-v1:0").usage == USAGE
+
+
+class Field:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Message:
+    """A protocol buffer, as far as a reader sees."""
+
+    DESCRIPTOR = object()
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+
+    def ListFields(self) -> list[tuple[Field, Any]]:  # noqa: N802 - the name that protocol buffers use
+        return [(Field(name), value) for name, value in self.fields.items()]
+
+
+class Wrapped:
+    def __init__(self, proto: Message) -> None:
+        self.proto = proto
+
+
+def test_protocol_buffers_are_read_bare_or_held() -> None:
+    usage = Message(
+        prompt_tokens=5, completion_tokens=3, total_tokens=108, reasoning_tokens=100, prompt_text_tokens=5
+    )
+    message = Message(id="x", model="grok-4", outputs=[Message(index=0)], usage=usage)
+    for response in (message, Wrapped(message)):
+        found = extract(response)
+        assert (found.provider, found.service, found.usage["output_tokens"]) == ("x-ai", "grok-4", 103)
+
+
+def test_an_id_that_names_no_model_gives_way_to_what_the_caller_says() -> None:
+    arn = "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc"
+    url = f"https://bedrock-runtime.us-east-1.amazonaws.com/model/{quote(arn, safe='')}/converse"
+    body = {"usage": {"inputTokens": 5, "outputTokens": 3, "totalTokens": 8}}
+    silent = extract(body, url=url)
+    assert silent.service == arn
+    assert any("names no model" in note for note in silent.notes)
+    told = extract(body, url=url, service="amazon.nova-lite-v1:0")
+    assert (told.service, told.notes) == ("amazon.nova-lite-v1:0", ())
+
+
 def test_a_result_of_boto3_brings_its_headers_status_and_stream() -> None:
     metadata = {"RequestId": "r", "HTTPStatusCode": 200, "HTTPHeaders": {"x-amzn-requestid": "r"}}
     usage = {"inputTokens": 5, "outputTokens": 3, "totalTokens": 8}
@@ -200,6 +255,22 @@ def test_a_url_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput) as refused:
         extract(BODY, url="http://[::1")
     assert refused.value.code == "bad_url"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [BODY, {**BODY, "id": "d"}],
+        "\n".join(
+            json.dumps({"custom_id": str(n), "response": {"status_code": 200, "body": BODY}}) for n in range(2)
+        ),
+    ],
+    ids=["bodies", "a batch's file"],
+)
+def test_many_answers_in_one_are_refused_because_one_would_hide_the_others(answers: object) -> None:
+    with pytest.raises(InvalidInput, match="each") as refused:
+        extract(answers)
+    assert refused.value.code == "many_answers"
 
 
 class Broken:
