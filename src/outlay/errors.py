@@ -3,7 +3,8 @@
     OutlayError
     ├── InvalidInput            the caller gave something that cannot be right (also a ValueError)
     ├── Refused                 a rule said no; nothing was written
-    │   └── EventConflict       the id is known with another body
+    │   ├── EventConflict       the id is known with another body
+    │   └── BudgetExceeded      a budget refused the call
     ├── NotFound                no such event, job, rate (also a LookupError)
     │   └── AmbiguousId         more than one event bears the id
     ├── PriceBookError          a price, card or catalogue that cannot be used
@@ -22,6 +23,12 @@ A message says what happened and what to do. Prompts, outputs and secrets never 
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
 
 
 class OutlayError(Exception):
@@ -79,6 +86,33 @@ class EventConflict(Refused):
         super().__init__(message, code=code)
         self.id = id
         self.field = field
+
+
+class BudgetExceeded(Refused):
+    """A budget refused this call; nothing was spent.
+
+    `code` is `budget_spent` (never fits in this window), `budget_reserved` (would fit if reservations settle lower),
+    `unbounded_usage` or `unpriced_usage`. The amounts are Decimals of `unit`: a currency, `calls`, or a meter.
+    `opens_at` is an aware datetime, None where waiting for the next window does not help. `others` are the further
+    refusals of the same call.
+    """
+
+    code = "budget_spent"
+    budget: str
+    subject: str
+    window: str
+    unit: str
+    spent: Decimal
+    reserved: Decimal
+    limit: Decimal
+    asked: Decimal
+    opens_at: datetime | None
+    others: tuple[BudgetExceeded, ...]
+
+    def __init__(self, message: str | None = None, *, code: str | None = None, **facts: object) -> None:
+        """`facts` are the attributes named above; `outlay.budgets.decide.exceeded` gives them all."""
+        super().__init__(message, code=code)
+        self.__dict__.update(facts)
 
 
 class NotFound(OutlayError, LookupError):
