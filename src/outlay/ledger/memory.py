@@ -26,7 +26,7 @@ from outlay.ledger.store import (
     Statement,
     StatementLine,
 )
-from outlay.ledger.tallies import Scan, matches, scan_too_large
+from outlay.ledger.tallies import Scan, check_entry_filter, matches, scan_too_large
 from outlay.model import Appended, AuditFinding, AuditReport, CostQuery, CostTable, Entry, Outcome, Rate, UsageEvent
 
 
@@ -61,6 +61,8 @@ class MemoryStore:
         self._outcomes: dict[str, JobOutcome] = {}
         self._settings: dict[str, str] = {}
         self._checkpoints: dict[int, _Checkpoint] = defaultdict(_Checkpoint)
+        # What retention dropped still counts where a rollup answers, as it does in the other stores.
+        self._dropped: dict[int, Entry] = {}
 
     def _open(self) -> threading.RLock:
         if self._closed:
@@ -109,7 +111,7 @@ class MemoryStore:
                 if amendment.replacement is not None:
                     rules.check_storable(amendment.replacement)
                 expected = self._entries.get(amendment.expects)
-                if expected is not None:
+                if expected is not None and self._live(expected) is expected:
                     rules.replacement_of(expected, amendment)
             return [self._amend(amendment) for amendment in amendments]
 
@@ -124,6 +126,9 @@ class MemoryStore:
         replacement = rules.replacement_of(live, amendment)
         written = self._write(rules.reversal_of(live, amendment.recorded_at, amendment.reason))
         return Appended(Outcome.CREATED.value, written if replacement is None else self._write(replacement))
+
+    def _live(self, entry: Entry) -> Entry | None:
+        return rules.live_version(self._event(rules.root_of(entry)))
 
     def _event(self, root: int) -> list[Entry]:
         return [self._entries[seq] for seq in self._versions.get(root, ())]
@@ -140,6 +145,7 @@ class MemoryStore:
 
     def entries(self, filter: EntryFilter, limit: int | None = None) -> Iterator[Entry]:
         """See LedgerStore.entries."""
+        check_entry_filter(filter.where)
         with self._open():
             kept = [entry for entry in self._entries.values() if self._wanted(entry, filter)]
         if filter.newest_first:
@@ -173,10 +179,14 @@ class MemoryStore:
         """See LedgerStore.costs."""
         with self._open():
             scan = Scan(query, self.home_zone)
-            if rollups.plan(query, self.home_zone) is None and not rollups.names_one_index(query):
+            chosen = rollups.plan(query, self.home_zone)
+            if chosen is None and not rollups.names_one_index(query):
                 examined = sum(1 for entry in self._entries.values() if _within(entry, query))
                 if examined > query.scan_limit:
                     raise scan_too_large(f"{examined:,}", query.scan_limit)
+            for entry in self._dropped.values():
+                if chosen is not None and chosen.holds(entry.event.occurred_from):
+                    scan.add(entry)
             for entry in self._entries.values():
                 scan.add(entry)
             return scan.table(self.currency, "scan")
@@ -294,7 +304,7 @@ class MemoryStore:
         checkpoint.entries += 1
         checkpoint.amount += entry.sign * entry.rating.amount
         checkpoint.digest = blake2b(checkpoint.digest + entry.fingerprint, digest_size=16).digest()
-        del self._entries[entry.seq]
+        self._dropped[entry.seq] = self._entries.pop(entry.seq)
 
     def forget(self, kind: str, name: str) -> int:
         """See LedgerStore.forget."""
@@ -302,11 +312,13 @@ class MemoryStore:
             rules.check_forgettable(kind)
             anonymous = f"forgotten-{secrets.token_hex(8)}"
             touched: set[int] = set()
-            for seq, entry in self._entries.items():
-                event = _without(entry.event, kind, name, anonymous)
-                if event is not entry.event:
-                    self._entries[seq] = msgspec.structs.replace(entry, event=event)
-                    touched.add(rules.root_of(entry))
+            for kept in (self._entries, self._dropped):
+                for seq, entry in kept.items():
+                    event = _without(entry.event, kind, name, anonymous)
+                    if event is not entry.event:
+                        kept[seq] = msgspec.structs.replace(entry, event=event)
+                        touched.add(rules.root_of(entry))
+            touched &= self._versions.keys()
             self._raise_epoch()
             return len(touched)
 

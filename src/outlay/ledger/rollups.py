@@ -98,6 +98,10 @@ class Plan(msgspec.Struct, frozen=True):
     until: Instant | None
     quantities: Rollup | None = None
 
+    def holds(self, instant: Instant) -> bool:
+        """Whether the rollup's own range covers an instant; beyond it lie the edges that a scan answers."""
+        return (self.since is None or instant >= self.since) and (self.until is None or instant < self.until)
+
 
 def plan(query: CostQuery, home_zone: str) -> Plan | None:
     """The rollup that covers a question, or None where entries must be scanned."""

@@ -274,6 +274,14 @@ def check_dimension(name: str) -> None:
     raise InvalidInput(f"{name[:60]!r} is not something costs are kept by{hint}", code="unknown_dimension")
 
 
+def check_entry_filter(where: Mapping[str, tuple[str | None, ...]]) -> None:
+    """Raises InvalidInput `unknown_dimension`; an entry as a whole has no meter."""
+    for name in where:
+        if name == "meter":
+            raise InvalidInput("an entry has many meters; ask costs for one", code="unknown_dimension")
+        check_dimension(name)
+
+
 def scan_too_large(examined: str, limit: int) -> LedgerError:
     """The refusal of a question that no rollup answers and that would read too many entries."""
     return LedgerError(

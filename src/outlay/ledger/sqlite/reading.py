@@ -18,7 +18,7 @@ from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, decode_tags, find_name
 from outlay.ledger.sqlite.statements import rows, sql
 from outlay.ledger.store import EntryFilter
-from outlay.ledger.tallies import TAG_PREFIX, check_dimension
+from outlay.ledger.tallies import TAG_PREFIX, check_entry_filter
 from outlay.model import Basis, Entry, Status
 
 _PAGE: Final = 2_000
@@ -59,8 +59,7 @@ def job_entries(connections: Connections, book: NameBook, job: str) -> list[Entr
 
 def walk(connections: Connections, book: NameBook, filter: EntryFilter, limit: int | None) -> Iterator[Entry]:
     """See LedgerStore.entries."""
-    for name in filter.where:
-        check_dimension(name)
+    check_entry_filter(filter.where)
     with connections.reading() as connection:
         last = read_meta(connection).last_seq
     at = last if filter.newest_first else 0

@@ -143,18 +143,18 @@ def _append_all_new(
 
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:
     day, hash63 = key
-    for probe_day in entry.probe_days:
-        known, _ = _look_up(write, entry, probe_day, hash63)
-        if known is not None:
-            return known
     connection = write.connection
-    before = connection.total_changes()
-    connection.execute(sql("insert_identity"), (day, hash63, write.next_seq))
-    if connection.total_changes() == before:
-        known, free = _look_up(write, entry, day, hash63)
-        if known is not None:
-            return known
-        connection.execute(sql("insert_identity"), (day, free, write.next_seq))
+    if not entry.probe_days:
+        before = connection.total_changes()
+        connection.execute(sql("insert_identity"), (day, hash63, write.next_seq))
+        if connection.total_changes() > before:
+            return Appended(_CREATED, write.insert(entry, row))
+    known, free = _look_up(write, entry, day, hash63)
+    for probe_day in entry.probe_days:
+        known = known or _look_up(write, entry, probe_day, hash63)[0]
+    if known is not None:
+        return known
+    connection.execute(sql("insert_identity"), (day, free, write.next_seq))
     return Appended(_CREATED, write.insert(entry, row))
 
 
