@@ -1,6 +1,6 @@
 """What is read of each provider's answers: the tables of docs/responses.md, made from the files and the recordings.
 
-Run it to write them anew: python tests/response_coverage.py
+Run it to write them anew: python -m tests.response_coverage
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cassettes import Exchange, exchanges
+from tests.cassettes import Exchange, exchanges
+
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.profiles import Flavour, flavours, heads
 from outlay.clock import to_instant

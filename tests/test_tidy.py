@@ -56,9 +56,7 @@ def test_a_module_is_small_and_plain(path: Path) -> None:
 
 
 def test_half_of_all_functions_are_shorter_than_ten_lines() -> None:
-    lengths = [
-        _body_lines(function) for path in MODULES for function in _functions(ast.parse(path.read_text()))
-    ]
+    lengths = [_body_lines(function) for path in MODULES for function in _functions(ast.parse(path.read_text()))]
     assert median(lengths) < FUNCTION_LINES_MEDIAN_MAX
 
 

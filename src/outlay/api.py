@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from msgspec.structs import replace
 
-from outlay.answers import Costs, Job, Repricing
+from outlay.answers import Repricing
 from outlay.arguments import (
     EventFields,
     RateFields,
     When,
-    Where,
     calls_of,
-    checked_dimensions,
     of_extraction,
-    read_date,
     read_rate,
-    read_when,
-    read_where,
 )
 from outlay.bills import ImportedStatement, import_rows
 from outlay.calls import Call, Function, attributed, inherited, tracked_function
 from outlay.capture.extract import extract
 from outlay.capture.intake import build_event
 from outlay.capture.statements import BilledRow
-from outlay.clock import DAY_MICROSECONDS, Clock, Instant, date_to_day
-from outlay.errors import AmbiguousId, InvalidInput, NotFound
+from outlay.clock import DAY_MICROSECONDS, Clock
+from outlay.errors import InvalidInput
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
-from outlay.model import AuditReport, CostQuery, CostTable, Entry, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
-from outlay.money import Money, decimal_to_pico, parse_decimal
+from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
+from outlay.money import Money, parse_decimal
 from outlay.pricing.book import PriceBook
 from outlay.pricing.rate import rate
+from outlay.reader import LedgerReader, loop_runs
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder, Repriced, conflict
 from outlay.spool import Spool
 
+NOT_KEPT: Final = {"none": "no_usage", "pending": "pending"}
+"""What an answer may tell of which nothing is kept, and the outcome of its receipt."""
 
-class Ledger:
+
+class Ledger(LedgerReader):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     def __init__(self, store: LedgerStore, clock: Clock, spool_folder: Path | None = None) -> None:
@@ -74,7 +72,7 @@ class Ledger:
         another body, LedgerError when the store cannot write.
         """
         event = self._event(fields)
-        if self.spool is not None and (not wait or _loop_runs()):
+        if self.spool is not None and (not wait or loop_runs()):
             self.spool.append(event)
             return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
         return self._record(event, tolerant=False)
@@ -116,8 +114,12 @@ class Ledger:
     ) -> Receipt:
         """Keep a call from what the provider answered: a JSON body, an SDK object, or a list of stream chunks.
 
-        The provider is read from the body (or `url`) unless it is given. An answer that says nothing of usage
-        is kept unpriced, with the reason in the receipt; no prompt and no output is kept.
+        The provider is read from the body (or `url`) unless it is given. An answer that should tell its usage and
+        does not is kept unpriced, with the reason in the receipt; no prompt and no output is kept. Of an answer
+        that uses nothing (a list of models) or is not finished yet (a prediction that still runs) nothing is kept:
+        the receipt's outcome is then `no_usage` or `pending`.
+
+        Raises InvalidInput `not_a_response`, `stream_not_read` or `many_answers` for what is no one answer.
         """
         found = extract(
             response,
@@ -128,15 +130,24 @@ class Ledger:
             request=request_body,
             status_code=status_code,
         )
-        receipts = [self._keep(self._event(call), wait) for call in calls_of(found, fields)]
+        calls = [self._event(call) for call in calls_of(found, fields, self._book_knows)]
+        if found.found in NOT_KEPT:
+            return Receipt(calls[0], NOT_KEPT[found.found], self.currency, self.recorder.rate(calls[0]))
+        receipts = [self._keep(call, wait) for call in calls]
         return receipts[0]
 
     def record_call(self, fields: dict[str, Any], response: object | None) -> Receipt:
-        """Keep a finished call of `track` or `tracked`."""
+        """Keep a finished call of `track` or `tracked`. A response that cannot be read never fails the call."""
         if response is not None:
+            fields = dict(fields)
             named = {name: fields.pop(name, None) for name in ("provider", "service", "operation")}
             usage = fields.pop("usage", None) or {}
-            found = extract(response, **named)
+            try:
+                found = extract(response, **named)
+            except InvalidInput as error:
+                unread = {**named, **fields, "usage": usage}
+                unread["parameters"] = {**(fields.get("parameters") or {}), "reading": error.code}
+                return self._keep(self._event(unread), wait=True)
             fields = of_extraction(found, fields)
             fields["usage"] = {**fields["usage"], **usage}
         return self._keep(self._event(fields), wait=True)
@@ -165,93 +176,6 @@ class Ledger:
     def attribute(self, **attribution: Any) -> AbstractContextManager[None]:
         """What is recorded inside this with block is for this user, job, feature, …"""
         return attributed(**attribution)
-
-    # Asking
-
-    def costs(
-        self,
-        by: str | Sequence[str] = (),
-        *,
-        where: Where = None,
-        since: When = None,
-        until: When = None,
-        zone: str | None = None,
-        as_of: When = None,
-        quantities: bool = False,
-        percentiles: bool = False,
-    ) -> Costs:
-        """Costs grouped by any attribution, provider, service, operation, meter, status, basis, step, `tag.<name>`,
-        hour, day, week or month (in `zone`, the ledger's home zone by default).
-
-        `where` maps such names to a value, None (events without one) or a list of them. `since` is inclusive,
-        `until` exclusive. `as_of` answers as the ledger stood then. Raises InvalidInput `unknown_dimension`.
-        """
-        self._flush()
-        groups = checked_dimensions(by, times=True)
-        zone_name = zone or self.store.home_zone
-        query = CostQuery(
-            by=groups,
-            where=read_where(where),
-            since=read_when(since, zone_name, self.clock),
-            until=read_when(until, zone_name, self.clock),
-            zone=zone,
-            as_of=read_when(as_of, zone_name, self.clock),
-            quantities=quantities,
-            percentiles=percentiles,
-        )
-        return Costs(self._with_spooled(query))
-
-    def top(
-        self,
-        by: str = "job",
-        *,
-        limit: int = 10,
-        minimum: str | Decimal | Money | None = None,
-        where: Where = None,
-        since: When = None,
-        until: When = None,
-    ) -> Costs:
-        """The dearest jobs, users, features, …; `minimum` leaves out what cost less."""
-        table = self.costs((by,), where=where, since=since, until=until).table
-        least = None if minimum is None else decimal_to_pico(minimum)
-        rows = sorted(table.rows, key=lambda row: (-row.amount, str(row.keys)))
-        kept = [row for row in rows if least is None or row.amount >= least]
-        return Costs(replace(table, rows=tuple(kept[:limit])))
-
-    def job(self, name: str) -> Job:
-        """All calls of one job: a video, a document, a ticket. Raises NotFound `no_such_job`."""
-        self._flush()
-        receipts = self._live(self.store.job_entries(name))
-        outcome = self.store.job_outcomes([name]).get(name)
-        if not receipts and outcome is None:
-            raise NotFound(f"no call is recorded for job {name!r}", code="no_such_job")
-        return Job(name, receipts, self.currency, outcome)
-
-    def request(self, id: str) -> Job:
-        """All calls of one request of a user's, over every service. Raises NotFound `no_such_request`."""
-        self._flush()
-        entries = self.store.entries(EntryFilter(where={"request": (id,)}, live_only=False))
-        receipts = self._live(list(entries))
-        if not receipts:
-            raise NotFound(f"no call is recorded for request {id!r}", code="no_such_request")
-        return Job(id, receipts, self.currency)
-
-    def event(self, id: str, day: date | str | None = None) -> Receipt:
-        """One event's receipt as it stands, with all its versions.
-
-        Raises NotFound `no_such_event`, or AmbiguousId when ids of several days match and no `day` is given.
-        """
-        self._flush()
-        entries = self._versions(id, day)
-        live = live_version(entries)
-        outcome = "cancelled" if live is None else Outcome.EXISTS.value
-        return Receipt.of_entry(live or entries[0], outcome, self.currency, tuple(entries))
-
-    def events(self, *, where: Where = None, since: When = None, until: When = None) -> Iterator[Receipt]:
-        """Walk the live events, oldest recorded first."""
-        chosen = EntryFilter(since=self._instant(since), until=self._instant(until), where=read_where(where))
-        for entry in self.store.entries(chosen):
-            yield Receipt.of_entry(entry, Outcome.EXISTS.value, self.currency)
 
     # Correcting
 
@@ -442,8 +366,11 @@ class Ledger:
     def _event(self, fields: Mapping[str, Any]) -> UsageEvent:
         return build_event(inherited(fields), self.clock.now(), self.currency)
 
+    def _book_knows(self, provider: str, service: str) -> bool:
+        return not self.recorder.book.resolve(provider, service).reason
+
     def _keep(self, event: UsageEvent, wait: bool) -> Receipt:
-        if self.spool is not None and (not wait or _loop_runs()):
+        if self.spool is not None and (not wait or loop_runs()):
             self.spool.append(event)
             return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
         return self._record(event, tolerant=True)
@@ -456,48 +383,8 @@ class Ledger:
             raise conflict(event, result)
         return Receipt.of_entry(result.entry, result.code, self.currency)
 
-    def _versions(self, id: str, day: date | str | None) -> list[Entry]:
-        days = None if day is None else [date_to_day(read_date(day))]
-        found = self.store.versions(id, days)
-        if not found:
-            raise NotFound(f"no event {id!r} is in the ledger", code="no_such_event")
-        if len(found) > 1:
-            raise AmbiguousId(f"{len(found)} events bear the id {id!r} on different days; give day=")
-        return found[0]
-
-    def _live(self, entries: Sequence[Entry]) -> list[Receipt]:
-        events: dict[int, list[Entry]] = {}
-        for entry in entries:
-            events.setdefault(entry.corrects or entry.seq, []).append(entry)
-        receipts = []
-        for versions in events.values():
-            live = live_version(versions)
-            if live is not None:
-                receipts.append(Receipt.of_entry(live, Outcome.EXISTS.value, self.currency, tuple(versions)))
-        return sorted(receipts, key=lambda receipt: receipt.event.occurred_from)
-
     def _changed(self, event: UsageEvent, changes: Mapping[str, Any]) -> UsageEvent:
         checked = build_event(
             {"provider": event.provider, "service": event.service, **changes}, self.clock.now(), self.currency
         )
         return replace(event, **{name: getattr(checked, name) for name in changes})
-
-    def _instant(self, value: When) -> Instant | None:
-        return read_when(value, self.store.home_zone, self.clock)
-
-    def _with_spooled(self, query: CostQuery) -> CostTable:
-        table = self.store.costs(query)
-        spooled = self._spooled()
-        return replace(table, spooled=spooled) if spooled else table
-
-    def _spooled(self) -> int:
-        return 0 if self.spool is None else self.spool.pending()
-
-    def _flush(self) -> int:
-        # On a thread whose loop runs, waiting for a commit would stall it; the drain thread does it soon.
-        return 0 if self.spool is None or _loop_runs() else self.spool.drain()
-
-
-def _loop_runs() -> bool:
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypedDict
@@ -175,9 +175,20 @@ def _optional_decimal(value: str | Decimal | None, what: str) -> Decimal | None:
     return None if value is None else parse_decimal(value, what)
 
 
-def calls_of(found: Extraction, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The calls that one response tells: its own, then those of other services that happened inside it."""
-    calls = [of_extraction(found, fields)]
+def calls_of(
+    found: Extraction, fields: Mapping[str, Any], is_known: Callable[[str, str], bool]
+) -> list[dict[str, Any]]:
+    """The calls that one response tells: its own, then those of other services that happened inside it.
+
+    Where the book does not know the name that served (`is_known`), the name that was asked for is tried.
+    """
+    main = of_extraction(found, fields)
+    asked = found.requested_service
+    if asked and not is_known(main["provider"], main["service"]) and is_known(main["provider"], asked):
+        main["parameters"] = {**main["parameters"], "served_service": main["service"]}
+        main["parameters"].pop("requested_service", None)
+        main["service"] = asked
+    calls = [main]
     shared = {name: value for name, value in fields.items() if name in _SHARED}
     for number, inner in enumerate(found.also, 1):
         call = of_extraction(inner, shared)

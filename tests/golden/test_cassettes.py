@@ -9,11 +9,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.cassettes import Exchange, exchanges, parsed
+from tests.response_coverage import (
+    PAGE,
+    Outcome,
+    outcomes,
+    reasons_table,
+    recordings_table,
+    shapes_table,
+    shipped_book,
+)
 
-from cassettes import Exchange, exchanges, parsed
 from outlay.capture.extract import extract
 from outlay.model import PricingStatus, Status
-from response_coverage import PAGE, Outcome, outcomes, reasons_table, recordings_table, shapes_table, shipped_book
 
 TOKEN_WORDS = (
     "prompt_tokens",
@@ -117,7 +125,7 @@ def test_openrouter_tells_its_own_cost_of_every_answer(found: list[Outcome]) -> 
 def test_the_page_shows_the_coverage_as_it_is(found: list[Outcome]) -> None:
     page = PAGE.read_text()
     for table in (shapes_table(), recordings_table(found), reasons_table(found)):
-        assert table in page, "run python tests/response_coverage.py"
+        assert table in page, "run python -m tests.response_coverage"
 
 
 SECRET = "Zq7-planted-secret-Zq7"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 import outlay
 
-CHAT = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
-DOLLAR = {"usage": {"output_tokens": 100_000}}  # 100,000 × $10.00 a million = $1.00
+CHAT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
+DOLLAR: dict[str, Any] = {"usage": {"output_tokens": 100_000}}  # 100,000 × $10.00 a million = $1.00
 
 
 def test_costs_group_and_filter_by_anything(ledger: outlay.Ledger) -> None:
@@ -66,7 +67,7 @@ def test_top_names_the_dearest(ledger: outlay.Ledger) -> None:
     for at in range(1, 6):
         ledger.record(**CHAT, usage={"output_tokens": at * 100_000}, job=f"video-{at}")
     top = ledger.top("job", limit=2)
-    assert [(row.keys[0], row.cost.amount) for row in top] == [("video-5", 5), ("video-4", 4)]
+    assert [(row.keys[0], str(row.cost)) for row in top] == [("video-5", "$5.00"), ("video-4", "$4.00")]
     assert [row.keys[0] for row in ledger.top("job", minimum="3.00")] == ["video-5", "video-4", "video-3"]
 
 

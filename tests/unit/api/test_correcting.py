@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 import outlay
 
-CHAT = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
-OWN = {"provider": "acme", "service": "img"}
+CHAT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
+OWN: dict[str, Any] = {"provider": "acme", "service": "img"}
 
 
 def test_a_correction_is_a_reversal_and_a_new_entry(ledger: outlay.Ledger, clock: outlay.FrozenClock) -> None:

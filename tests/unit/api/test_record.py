@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import outlay
 from outlay.model import PricingStatus, Status
 
-CHAT = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
-USAGE = {"input_tokens": 1200, "cache_read_tokens": 800, "output_tokens": 350}
+CHAT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
+USAGE: dict[str, Any] = {"input_tokens": 1200, "cache_read_tokens": 800, "output_tokens": 350}
 # gpt-4o: $2.50, cached $1.25, output $10.00 a million:
 # 400 × 2.50e-6 + 800 × 1.25e-6 + 350 × 10e-6 = 0.001 + 0.001 + 0.0035
 COST = Decimal("0.0055")
@@ -68,7 +69,7 @@ def test_unknown_is_never_zero(ledger: outlay.Ledger) -> None:
     receipt = ledger.record(provider="openai", service="gpt-unheard-of", usage={"input_tokens": 10})
     assert receipt.pricing_status is PricingStatus.UNPRICED
     costs = ledger.costs()
-    assert (costs.events, costs.table.total.unpriced, costs.total.amount) == (1, 1, 0)
+    assert (costs.events, costs.table.total.unpriced, costs.total) == (1, 1, outlay.Money(0))
 
 
 def test_record_many_reports_each_in_its_place_and_loses_none(ledger: outlay.Ledger) -> None:

@@ -138,7 +138,7 @@ def test_a_finished_job_has_a_cost_per_unit() -> None:
 
 def test_a_price_of_one_s_own_is_added_shown_and_brings_the_past_up_to_date_on_demand() -> None:
     run("record", "-p", "acme", "-s", "img", "-u", "images=5", "--time", "2026-03-01T10:00:00Z", "--id", "x")
-    assert run_json("event", "x")["status"] == "unpriced"
+    assert run_json("event", "x")["pricing_status"] == "unpriced"
     added = run_json(
         "prices", "add", "-p", "acme", "-s", "img", "-m", "images", "--price", "0.02", "--source", "deal"
     )
@@ -146,7 +146,7 @@ def test_a_price_of_one_s_own_is_added_shown_and_brings_the_past_up_to_date_on_d
     dry = run_json("reprice", "--dry-run")
     assert (dry["changed"], dry["difference"]) == (1, "0.10")  # 5 × 0.02
     assert "not_confirmed" in error_of("reprice", code=Exit.BAD_INPUT)
-    assert run_json("event", "x")["status"] == "unpriced"
+    assert run_json("event", "x")["pricing_status"] == "unpriced"
     run("reprice", "--yes")
     assert run_json("event", "x")["total"] == "0.10"
     assert "0.02" in run("prices", "show", "acme", "img")

@@ -102,7 +102,7 @@ def test_the_same_as_plain_values() -> None:
     book = book_of(listed("ocr", "pages", "0.05", currency="EUR", valid_from=0, valid_to=2 * 10**15), exchange=[euro])
     called = event("acme", "ocr", {"pages": 10, "images": 1}, reported_cost=Money.of("0.50"))
     found = explain_dict(called, rate(called, book), "USD")
-    assert (found["total"], found["status"], found["reported_cost"]) == ("0.55", "incomplete", "0.50")
+    assert (found["total"], found["pricing_status"], found["reported_cost"]) == ("0.55", "incomplete", "0.50")
     line = found["lines"][0]
     assert (line["quantity"], line["amount"], line["native_amount"]) == ("10", "0.55", "0.50")
     assert line["exchange"] == {"currency": "EUR", "price": "1.10", "date": "2026-11-01", "source": "bank"}
