@@ -18,8 +18,8 @@ import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.ledger_entries import DAY, HOUR, NOON, make_entry, plain
 
-from ledger_entries import DAY, HOUR, NOON, make_entry, plain
 from outlay.ledger import rules
 from outlay.ledger.memory import MemoryStore
 from outlay.ledger.sqlite import SqliteStore
@@ -110,16 +110,23 @@ class Ledgers(RuleBasedStateMachine):
         with mock.patch("secrets.token_hex", return_value=f"{self.now}"):
             assert plain(action(self.sqlite)) == plain(action(self.memory))
 
-    @rule(batch=st.lists(entries(), max_size=4))
-    def append(self, batch: list[Entry]) -> None:
+    def send(self, batch: list[Entry]) -> None:
         self.both(lambda store: store.append(batch))
 
-    @rule(id=st.sampled_from(IDS), at=times)
-    def retry(self, id: str, at: int) -> None:
-        """What stands already, sent again, whole and with a probe from the next day."""
+    @rule(batch=st.lists(entries(), max_size=4))
+    def append(self, batch: list[Entry]) -> None:
+        self.send(batch)
+
+    @rule(id=st.sampled_from(IDS), late=st.booleans())
+    def retry(self, id: str, late: bool) -> None:
+        """What stands already, sent again: whole, or stamped a day later and looked up on the day before."""
         for found in self.memory.versions(id)[:1]:
             again = msgspec.structs.replace(found[0], seq=0)
-            self.both(lambda store: store.append([again]))
+            if late:
+                at = again.event.occurred_from + DAY
+                event = msgspec.structs.replace(again.event, occurred_from=at, occurred_to=at)
+                again = msgspec.structs.replace(again, event=event, probe_days=(at // DAY - 1,))
+            self.send([again])
 
     @rule(id=st.sampled_from(IDS), new=entries(), cancel=st.booleans(), stale=st.booleans())
     def amend(self, id: str, new: Entry, cancel: bool, stale: bool) -> None:
@@ -130,9 +137,15 @@ class Ledgers(RuleBasedStateMachine):
             )
             replacement = msgspec.structs.replace(new, event=event, fingerprint=rules.fingerprint(event))
             amendment = Amendment(
-                versions[0].seq if stale else last.seq, None if cancel else replacement, recorded_at=self.now, reason="checked"
+                versions[0].seq if stale else last.seq,
+                None if cancel else replacement,
+                recorded_at=self.now,
+                reason="checked",
             )
-            self.both(lambda store: store.amend([amendment]))
+            self.correct(amendment)
+
+    def correct(self, amendment: Amendment) -> None:
+        self.both(lambda store: store.amend([amendment]))
 
     @rule(limit=st.integers(1, 5))
     def fold(self, limit: int) -> None:
@@ -212,7 +225,7 @@ class Ledgers(RuleBasedStateMachine):
         for query in (CostQuery(by=("day", "user")), CostQuery(by=("job", "provider")), CostQuery(by=("meter",))):
             self.both(lambda store, query=query: _answer(store, query))  # type: ignore[misc]  # bound now
         for id in IDS:
-            self.both(lambda store, id=id: store.versions(id))  # type: ignore[misc]  # bound now
+            self.both(lambda store, known=id: store.versions(known))  # type: ignore[misc]  # bound now
         audits = self.sqlite.audit(), self.memory.audit()
         assert [audit.findings for audit in audits] == [(), ()]
         assert audits[0].amount == audits[1].amount

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
-from ledger_entries import DAY, HOUR, NOON, make_entry
 from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.ledger_entries import DAY, HOUR, NOON, make_entry
 
 from outlay.clock import to_instant
 from outlay.errors import InvalidInput, LedgerError
 from outlay.ledger.store import Amendment, LedgerStore
 from outlay.model import Basis, CostQuery, CostTable, Status
-
 
 OpenStore = Callable[..., LedgerStore]
 PER_INPUT_TOKEN = 2_500_000
@@ -84,7 +84,7 @@ def test_groups_come_dearest_first_with_their_total(store: LedgerStore, mode: st
 )
 def test_costs_group_and_filter_by_every_dimension(store: LedgerStore, mode: str, name: str) -> None:
     values = {"status": Status.FAILED, "basis": "reported"}.get(name, "special")
-    fields: dict[str, object] = {"tags": {"x": "special"}} if name == "tag.x" else {name: values}
+    fields: dict[str, Any] = {"tags": {"x": "special"}} if name == "tag.x" else {name: values}
     if name == "basis":
         fields = {"basis_of_entry": Basis.REPORTED}
     store.append([make_entry("a", usage={"input_tokens": 1}), make_entry("b", usage={"input_tokens": 10}, **fields)])
@@ -92,7 +92,10 @@ def test_costs_group_and_filter_by_every_dimension(store: LedgerStore, mode: str
     found = amounts(store.costs(CostQuery(by=(name,))))
     assert found[(str(values),)] == 10 * PER_INPUT_TOKEN
     assert sum(found.values()) == 11 * PER_INPUT_TOKEN
-    for query in (CostQuery(where={name: (str(values),)}), CostQuery(by=("day", "step"), where={name: (str(values),)})):
+    for query in (
+        CostQuery(where={name: (str(values),)}),
+        CostQuery(by=("day", "step"), where={name: (str(values),)}),
+    ):
         assert store.costs(query).total.amount == 10 * PER_INPUT_TOKEN
     assert store.costs(CostQuery(where={name: ("nothing",)})).rows == ()
 
@@ -181,7 +184,9 @@ def test_a_local_day_is_a_day_of_the_zone_asked_for(
 def test_an_hour_repeated_in_autumn_is_two_hours(open_store: OpenStore, mode: str) -> None:
     store = open_store(zone="Europe/Berlin")
     # 25 October 2026: 02:30 summer time is 00:30Z, 02:30 winter time 01:30Z.
-    store.append([make_entry("a", to_instant("2026-10-25T00:30:00Z")), make_entry("b", to_instant("2026-10-25T01:30Z"))])
+    store.append(
+        [make_entry("a", to_instant("2026-10-25T00:30:00Z")), make_entry("b", to_instant("2026-10-25T01:30Z"))]
+    )
     settle(store, mode)
     hours = store.costs(CostQuery(by=("hour",), zone="Europe/Berlin"))
     assert [row.keys[0] for row in hours.rows] == ["2026-10-25T02:00+0200", "2026-10-25T02:00+0100"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
+from tests.ledger_entries import DAY, NOON, TODAY, make_entry, make_event, plain
 
-from ledger_entries import DAY, NOON, TODAY, make_entry, make_event, plain
 from outlay.errors import InvalidInput
 from outlay.ledger import rules
 from outlay.ledger.store import Amendment, EntryFilter, LedgerStore, StaleBook
@@ -241,7 +242,7 @@ def test_one_bad_entry_leaves_nothing_of_its_batch(store: LedgerStore) -> None:
     ],
 )
 def test_what_cannot_be_kept_exactly_is_refused_by_name(
-    store: LedgerStore, fields: dict[str, object], code: str
+    store: LedgerStore, fields: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(InvalidInput) as raised:
         store.append([make_entry("a", **fields)])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.ledger_entries import DAY, NOON, RATES, TODAY, make_entry, plain
 
-from ledger_entries import DAY, NOON, RATES, TODAY, make_entry, plain
 from outlay.errors import InvalidInput, LedgerClosed, LedgerError
 from outlay.ledger.memory import MemoryStore
 from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, LedgerStore, Statement, StatementLine
@@ -84,7 +84,11 @@ def test_the_same_bill_again_changes_nothing(store: LedgerStore) -> None:
     (first,) = store.add_statement(BILL, [line("1", "charged"), line("2")], [charge])
     (again,) = store.add_statement(BILL, [line("1", "charged"), line("2", cost="9"), line("3")], [charge])
     assert (first.code, again.code) == ("created", "exists")
-    assert [(kept.line, kept.cost) for kept in store.statement_lines()] == [("1", "1.20"), ("2", "1.20"), ("3", "1.20")]
+    assert [(kept.line, kept.cost) for kept in store.statement_lines()] == [
+        ("1", "1.20"),
+        ("2", "1.20"),
+        ("3", "1.20"),
+    ]
     assert [kept.line for kept in store.statement_lines("waiting")] == ["2", "3"]
     assert store.statement_lines("charged") == [line("1", "charged")]
 
