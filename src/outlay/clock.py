@@ -77,10 +77,11 @@ def to_instant(value: datetime | str | Instant, zone: str | None = None) -> Inst
     A naive time is read in `zone` if one is given; else InvalidInput `naive_time` is raised.
     Text that is no time raises `bad_time`.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        value = _parse_iso(value)
+    if type(value) is not datetime:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            value = _parse_iso(value)
     if not isinstance(value, datetime):
         raise InvalidInput(f"a time cannot be read from {type(value).__name__}", code="bad_time")
     if value.tzinfo is None:
@@ -89,7 +90,8 @@ def to_instant(value: datetime | str | Instant, zone: str | None = None) -> Inst
                 f"time {value.isoformat()} has no zone; add one, such as {value.isoformat()}Z", code="naive_time"
             )
         value = value.replace(tzinfo=zone_info(zone))
-    return (value - _EPOCH) // timedelta(microseconds=1)
+    since = value - _EPOCH
+    return (since.days * 86_400 + since.seconds) * MICROSECONDS_PER_SECOND + since.microseconds
 
 
 def _parse_iso(text: str) -> datetime:

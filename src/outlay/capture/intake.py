@@ -109,12 +109,12 @@ def _field_error(fields: object) -> InvalidInput:
 def make_id(now: Instant) -> str:
     """A UUIDv7 (RFC 9562): the millisecond of `now`, then 74 random bits, so ids sort by time."""
     milliseconds = f"{now // 1000:012x}"
-    bits = _dice().getrandbits(74)
-    first, last = bits >> 62, bits & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    tail = f"{last:016x}"
-    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{first:03x}-{tail[:4]}-{tail[4:]}"
+    bits = f"{_dice().getrandbits(76):019x}"
+    # The fourth random digit is the variant: its upper two bits are 10, its lower two random.
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{bits[:3]}-{_VARIANTS[bits[3]]}{bits[4:7]}-{bits[7:]}"
 
 
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _seeded: list[Any] = [0, random.Random()]
 
 
