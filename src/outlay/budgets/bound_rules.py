@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,9 @@ Steps = tuple[str, ...]
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """What of a request makes the provider fetch or run things: fields, services, tools not the caller's.
 
-    A tool is the caller's own if it bears one of `own_keys` or its type matches `own_types`; those whose type matches
-    `builtin_types` are the caller's too, but the provider writes a prompt of `builtin_tokens` for them.
+    A tool is the caller's own if its type matches `own_types` or, where it says none, if it bears one of `own_keys`.
+    Those whose type matches `builtin_types` are run by the caller too, but the provider writes a prompt of
+    `builtin_tokens` for each.
     """
 
     fields: tuple[Steps, ...] = ()
@@ -161,7 +162,7 @@ def _places(table: Mapping[str, Any], key: str) -> tuple[Steps, ...]:
 
 
 def _pattern(table: Mapping[str, Any], key: str) -> re.Pattern[str] | None:
-    return re.compile(table[key]) if key in table else None
+    return re.compile(table[key]) if table.get(key) else None
 
 
 def _api(table: Mapping[str, Any]) -> Api:
@@ -213,9 +214,9 @@ def _server(table: Mapping[str, Any]) -> Server:
 
 def api_of(provider: str, service: str, body: Mapping[str, Any]) -> Api | None:
     """The first API whose requests look like this one."""
-    name = provider.strip().lower()
-    for api in rules().apis:
-        if not api.providers.search(name) or (api.services is not None and not api.services.search(service.lower())):
+    name = service.lower()
+    for api in _apis_of(provider.strip().lower()):
+        if api.services is not None and not api.services.search(name):
             continue
         if all(at(body, place) is not None for place in api.when) and not any(
             at(body, place) is not None for place in api.without
@@ -224,6 +225,12 @@ def api_of(provider: str, service: str, body: Mapping[str, Any]) -> Api | None:
     return None
 
 
+@lru_cache(maxsize=256)
+def _apis_of(provider: str) -> tuple[Api, ...]:
+    return tuple(api for api in rules().apis if api.providers.search(provider))
+
+
+@lru_cache(maxsize=4096)
 def model_of(service: str) -> Model:
     """The first family whose pattern is in the service's name; the last row is for names that none knows."""
     name = service.strip().lower()

@@ -6,7 +6,8 @@ provider. A bound has no price in it: `worst_case` asks for one at the highest r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -217,9 +218,10 @@ def _server_tool(server: Server, tool: object) -> str | None:
     if not isinstance(tool, Mapping):
         return None
     kind = str(tool.get("type") or "")
-    own = server.own_types is not None and kind and server.own_types.search(kind)
-    builtin = server.builtin_types is not None and server.builtin_types.search(kind)
-    if own or builtin or any(tool.get(key) is not None for key in server.own_keys):
+    if kind and (server.own_types is not None or server.builtin_types is not None):
+        patterns = (server.own_types, server.builtin_types)
+        return None if any(pattern is not None and pattern.search(kind) for pattern in patterns) else kind
+    if any(tool.get(key) is not None for key in server.own_keys):
         return None
     return kind or " ".join(map(str, tool)) or "tool"
 
@@ -274,7 +276,7 @@ def _bound(provider: str, request: _Request) -> Bound:
         parts=parts,
         usage=usage,
         window_usage=window_usage,
-        variants=tuple(_variants(request)),
+        variants=_variants(request),
         output_field=api.output.write if api.output else None,
         output_given=given is not None,
         output_tokens_max=given if given is not None else model.output,
@@ -307,23 +309,31 @@ def _above(request: _Request) -> tuple[str, ...]:
     return request.api.output.above if request.api.output else ()
 
 
-def _variants(request: _Request) -> Iterator[Variant]:
+def _variants(request: _Request) -> tuple[Variant, ...]:
     """Every way in which the parts may come to be billed: the dearest of these bounds all mixtures of them."""
     api = request.api
-    choices: list[list[tuple[str, str] | None]] = []
-    for whole, inner in api.inside.items():
-        written = whole != _INPUT or not api.writes_when or bool(api.writes_when & request.weigher.keys)
-        choices.append([None, *((meter, whole) for meter in inner if written)])
-    conditions: list[list[tuple[str, str]]] = []
+    cached = not api.writes_when or bool(api.writes_when & request.weigher.keys)
+    conditions: list[tuple[str, tuple[str, ...]]] = []
     for name, place in api.conditions.items():
         told = at(request.body, steps(place))
         reached = api.reach.get(name, {}).get(str(told or ""), (str(told),) if told else ())
         if reached:
-            conditions.append([(name, value) for value in reached])
-    for chosen in product(*choices):
-        inside = dict(pair for pair in chosen if pair is not None)
-        for met in product(*conditions):
-            yield Variant(inside, dict(met))
+            conditions.append((name, reached))
+    return _combined(tuple(api.inside.items()), cached, tuple(conditions))
+
+
+@lru_cache(maxsize=1024)
+def _combined(
+    inside: tuple[tuple[str, tuple[str, ...]], ...], cached: bool, conditions: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[Variant, ...]:
+    """Each whole as it is or as one of its kinds, under each combination of conditions."""
+    kinds = [[None, *((meter, whole) for meter in inner if cached or whole != _INPUT)] for whole, inner in inside]
+    met = [[(name, value) for value in reached] for name, reached in conditions]
+    return tuple(
+        Variant(dict(pair for pair in chosen if pair is not None), dict(under))
+        for chosen in product(*kinds)
+        for under in product(*met)
+    )
 
 
 def with_output(found: Bound, tokens: int) -> Bound:
@@ -368,12 +378,16 @@ def written(body: Mapping[str, Any], found: Bound, tokens: int) -> dict[str, Any
     return copy
 
 
-def worst_case(found: Bound, quote: Quote) -> Asking:
+def worst_case(found: Bound, quote: Quote, *, priced: Collection[str] | None = None) -> Asking:
     """The most that the request can cost: the dearest of its variants, as what limits are asked for.
 
     `quote` prices one usage under conditions, None where it has no price: a way of billing that the service does not
-    offer. Where none has a price the amount is None.
+    offer. Where none has a price the amount is None. `priced` are the meters for which the service has a rate of
+    their own, if that is known: the others are charged as what contains them, so they need not be tried.
     """
+    if priced is not None:
+        variants = tuple(one for one in found.variants if all(meter in priced for meter in one.inside))
+        found = replace(found, variants=variants)
     unbounded = found.kind is BoundKind.UNBOUNDED
     return Asking(
         amount=_dearest(found, found.usage, quote),

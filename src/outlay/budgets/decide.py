@@ -13,8 +13,8 @@ from typing import Final
 from outlay.budgets.terms import Choice, Decision
 from outlay.clock import Instant, isoformat, to_datetime
 from outlay.errors import BudgetExceeded
-from outlay.model import Account, AccountKey, BudgetAction, Limit, Refusal
-from outlay.money import Money
+from outlay.model import CALLS, Account, AccountKey, BudgetAction, Limit, Refusal
+from outlay.money import PICO_PER_UNIT, Money
 
 ALLOTMENT_MIN: Final = 1024
 P99_FACTOR: Final = 4
@@ -187,7 +187,7 @@ def said(amount: int, meter: str | None, currency: str) -> str:
     """An amount with its unit, for people: `$0.50`, `50 calls`, `12.5 audio_seconds`."""
     if meter is None:
         return str(Money(amount, currency))
-    return f"{plain(amount)} {meter}"
+    return "1 call" if meter == CALLS and amount == PICO_PER_UNIT else f"{plain(amount)} {meter}"
 
 
 def plain(amount: int) -> int | Decimal:

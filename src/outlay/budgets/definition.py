@@ -53,7 +53,8 @@ def read_budget(name: str, fields: Mapping[str, Any]) -> Budget:
 
     Raises InvalidInput naming the budget and the field: `bad_budget_name`, `unknown_field`, `missing_limit`,
     `unknown_window`, `negative_limit`, `float_money`, `unknown_dimension`, `unknown_zone`, `unknown_meter`,
-    `bad_mark`, `bad_action`, `bad_policy`, `bad_wait`, `bad_grace`, `missing_assumed`, `missing_downgrade`.
+    `bad_mark`, `bad_action`, `bad_policy`, `bad_wait`, `bad_grace`, `missing_assumed`, `missing_downgrade`,
+    `missing_each`, `bad_choice`, `bad_filter`.
     """
     if not isinstance(name, str) or not _NAME.match(name):
         raise _wrong(
@@ -69,8 +70,6 @@ def read_budget(name: str, fields: Mapping[str, Any]) -> Budget:
     try:
         return _budget(name, {key: value for key, value in fields.items() if value is not None})
     except InvalidInput as error:
-        if error.message.startswith("budget "):
-            raise
         raise InvalidInput(f"budget {name}: {error.message}", code=error.code, field=error.field) from error
 
 

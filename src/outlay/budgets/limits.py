@@ -41,12 +41,21 @@ def dimensions_of(event: UsageEvent) -> dict[str, str | None]:
     return found
 
 
+class _Rung(msgspec.Struct, frozen=True, eq=False):
+    """One limit of a tier while no raise is in force."""
+
+    window: WindowName
+    amount: int
+    ceiling: int
+    marks: tuple[Mark, ...]
+
+
 class _Compiled(msgspec.Struct, frozen=True, eq=False):
     """A budget, its scope's digest, and its tiers by name, the first for names that are none."""
 
     budget: Budget
     scope: str
-    tiers: dict[str, tuple[tuple[WindowName, int], ...]]
+    tiers: dict[str, tuple[_Rung, ...]]
     residual: tuple[tuple[str, frozenset[str | None]], ...]
 
 
@@ -107,14 +116,14 @@ class BudgetIndex:
         `told` is what happened: a call without a price counts no money, whatever the policy. `at` is the entry's
         `counted_at`.
         """
-        return [
-            (
-                self._key(compiled, subject, self._window(window, compiled.budget.zone, at)),
-                amount_of(compiled.budget.meter, told),
-            )
-            for compiled, subject in self._covering(dimensions)
-            for window in _windows_of(compiled)
-        ]
+        found = []
+        for compiled, subject in self._covering(dimensions):
+            budget = compiled.budget
+            amount = amount_of(budget.meter, told)
+            for name in _windows_of(compiled):
+                label = self._window(name, budget.zone, at).label
+                found.append((AccountKey(budget.name, compiled.scope, subject, label), amount))
+        return found
 
     def _covering(self, dimensions: Dimensions) -> Iterator[tuple[_Compiled, str]]:
         for lead in ("", *(name for name in dimensions if name.startswith("tag."))):
@@ -136,28 +145,25 @@ class BudgetIndex:
             told = tier_of(budget.each, subject)
             tier = told if told in compiled.tiers else tier
         asked, barred = _asked(budget, asking)
-        for name, base in compiled.tiers[tier]:
-            amount = base + raised_by(budget, name, subject, now)
-            window = self._window(name, budget.zone, now)
+        for base in compiled.tiers[tier]:
+            more = raised_by(budget, base.window, subject, now) if budget.raises else 0
+            rung = _rung(budget, base.window, base.amount + more) if more else base
+            window = self._window(rung.window, budget.zone, now)
             yield Limit(
-                key=self._key(compiled, subject, window),
-                window_name=name,
+                key=AccountKey(budget.name, compiled.scope, subject, window.label),
+                window_name=rung.window,
                 window=window,
-                amount=amount,
-                ceiling=amount + _grace(amount, budget.grace_percent),
+                amount=rung.amount,
+                ceiling=rung.ceiling,
                 asked=asked,
                 meter=budget.meter,
                 tier=tier,
-                marks=marks_of(budget.marks, amount),
+                marks=rung.marks,
                 action=budget.action,
                 wait_s=budget.wait_s,
                 fail_open=budget.fail_open,
                 barred=barred,
             )
-
-    @staticmethod
-    def _key(compiled: _Compiled, subject: str, window: Window) -> AccountKey:
-        return AccountKey(compiled.budget.name, compiled.scope, subject, window.label)
 
     def _window(self, name: WindowName, zone: str, now: Instant) -> Window:
         """The window of `now`; the last one is remembered, since nearly every call falls into it."""
@@ -193,9 +199,14 @@ def _compiled(budget: Budget, keyed: tuple[str, ...]) -> _Compiled:
     return _Compiled(
         budget,
         scope_of(budget),
-        {tier.name: tuple((limit.window, limit.amount) for limit in tier.limits) for tier in budget.tiers},
+        {tier.name: tuple(_rung(budget, one.window, one.amount) for one in tier.limits) for tier in budget.tiers},
         tuple((name, frozenset(chosen)) for name, chosen in budget.where.items() if name not in keyed),
     )
+
+
+def _rung(budget: Budget, window: WindowName, amount: int) -> _Rung:
+    ceiling = amount + _grace(amount, budget.grace_percent)
+    return _Rung(window, amount, ceiling, marks_of(budget.marks, amount))
 
 
 def scope_of(budget: Budget) -> str:
@@ -206,7 +217,7 @@ def scope_of(budget: Budget) -> str:
 
 def _windows_of(compiled: _Compiled) -> list[WindowName]:
     """Every window that a tier limits: what was used counts in each, since a subject's tier may change."""
-    return list(dict.fromkeys(name for limits in compiled.tiers.values() for name, _ in limits))
+    return list(dict.fromkeys(rung.window for rungs in compiled.tiers.values() for rung in rungs))
 
 
 def raised_by(budget: Budget, window: WindowName, subject: str, now: Instant) -> int:
