@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core-installed
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -11,12 +12,20 @@ export PYTHONDONTWRITEBYTECODE :=
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml constraints.txt tools/install.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python tools/install.py
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Outlay needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(CORE): pyproject.toml constraints.txt tools/install.py | $(BIN)/python
+	@$(BIN)/python tools/install.py core
 	@touch $@
 
-demo: $(STAMP)  ## Three simulated AI products, 90 days: what they spent, and why one video cost what it did
+$(STAMP): pyproject.toml constraints.txt tools/install.py | $(BIN)/python
+	@$(BIN)/python tools/install.py dev
+	@touch $@ $(CORE)
+
+demo: $(CORE)  ## Three simulated AI products, 90 days: what they spent, and why one video cost what it did
 	@$(BIN)/outlay demo
 
 test: $(STAMP)  ## All tests, big counts time-boxed

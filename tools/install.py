@@ -1,4 +1,4 @@
-"""Install Outlay, editable, with what its development needs, at the versions of constraints.txt."""
+"""Install Outlay, editable, at the versions of constraints.txt: `core` alone, or `dev` with all its development needs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def main() -> None:
+def main(what: str) -> None:
     """Read the dev group from pyproject.toml (older pips know no --group) and install it with the package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = [*project["dependency-groups"]["dev"], "-e", f"{ROOT}[all]"]
+    wanted = ["-e", str(ROOT)]
+    if what == "dev":
+        wanted = [*project["dependency-groups"]["dev"], "-e", f"{ROOT}[all]"]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
     subprocess.run([*command, *wanted], check=True, cwd=ROOT)
-    print("installed into", sys.prefix)
+    print("installed", what, "into", sys.prefix)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])
