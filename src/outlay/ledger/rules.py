@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -50,8 +51,11 @@ FORGETTABLE: Final = ("user", "customer")
 AMOUNT_LIMIT: Final = 10**12 * PICO_PER_UNIT
 """No single entry is larger: a million of them still sum within the store's two int64."""
 
+_FIRST_8_BYTES: Final = Struct(">Q").unpack
 _HASH_MASK: Final = (1 << 63) - 1
-_QUANTITY_LIMIT: Final = 1 << 62
+QUANTITY_LIMIT: Final = 1 << 62
+"""No quantity times its calls is larger."""
+
 _INTEGER_LIMIT: Final = 1 << 63
 _NANO_PER_UNIT: Final = 10**9
 _NO_PAIRS: Final[list[tuple[str, object]]] = []
@@ -60,7 +64,8 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 def identity_hash(id: str) -> int:
     """63 bits of an id: the second half of its key. The full id is compared on a hit."""
-    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big") & _HASH_MASK
+    (first_8_bytes,) = _FIRST_8_BYTES(blake2b(id.encode(), digest_size=8).digest())
+    return int(first_8_bytes) & _HASH_MASK
 
 
 def next_hash(hash63: int) -> int:
@@ -210,14 +215,14 @@ def check_storable(entry: Entry) -> None:
     count = entry.event.count
     largest = AMOUNT_LIMIT
     if not -largest < rating.amount < largest:
-        raise _too_large(entry)
+        raise too_large(entry)
     for line in rating.lines:
         if not -largest < line.amount < largest:
-            raise _too_large(entry)
-        if line.quantity * count >= _QUANTITY_LIMIT:
+            raise too_large(entry)
+        if line.quantity * count >= QUANTITY_LIMIT:
             raise _too_much(entry, line.meter)
     for unrated in rating.unrated:
-        if unrated.quantity * count >= _QUANTITY_LIMIT:
+        if unrated.quantity * count >= QUANTITY_LIMIT:
             raise _too_much(entry, unrated.meter)
 
 
@@ -242,7 +247,8 @@ def quantity_of(whole: int, nano: int) -> Quantity:
     return Decimal(whole * _NANO_PER_UNIT + nano).scaleb(-9).normalize()
 
 
-def _too_large(entry: Entry) -> InvalidInput:
+def too_large(entry: Entry) -> InvalidInput:
+    """The error for an amount that no store could sum."""
     return InvalidInput(
         f"event {entry.event.id[:60]!r} costs 10^12 units or more; check its usage and its rate",
         code="amount_too_large",

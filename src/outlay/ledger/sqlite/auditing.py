@@ -17,7 +17,8 @@ from outlay.ledger.folding import CAPPED_DIMENSIONS, OVERFLOW, Cell, Folded, Key
 from outlay.ledger.rollups import OTHER, ROLLUPS, WIDE, Grain, Rollup
 from outlay.ledger.sqlite.codec import Decoder
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
-from outlay.ledger.sqlite.folder import Folder, key_columns, shares_of, with_other
+from outlay.ledger.sqlite.folder import Folder
+from outlay.ledger.sqlite.folding import key_columns, shares_of, with_other
 from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, find_name
 from outlay.ledger.sqlite.statements import Row, only, rows, rows_of, sql
 from outlay.model import AuditFinding, AuditReport

@@ -6,7 +6,7 @@ lines and what could not be priced) and `body` (usage, conditions and what is ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -14,8 +14,9 @@ import apsw
 import msgspec
 
 from outlay.clock import DAY_MICROSECONDS
-from outlay.ledger.rules import nano_of, quantity_of
-from outlay.ledger.sqlite.names import KIND_NUMBERS, Ids, Names
+from outlay.ledger import rules
+from outlay.ledger.rules import quantity_of
+from outlay.ledger.sqlite.names import Ids, Names
 from outlay.model import (
     Basis,
     Entry,
@@ -25,6 +26,7 @@ from outlay.model import (
     PricedLine,
     PricingStatus,
     Quantity,
+    Rate,
     Rating,
     Status,
     Unrated,
@@ -41,22 +43,7 @@ BASIS_NUMBERS: Final = {basis: number for number, basis in enumerate(BASES)}
 _PRICING_NUMBERS: Final = {pricing: number for number, pricing in enumerate(PRICINGS)}
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(ENTRY_KINDS)}
 
-(
-    _PROVIDER,
-    _SERVICE,
-    _OPERATION,
-    _FEATURE,
-    _ENVIRONMENT,
-    _USER,
-    _CUSTOMER,
-    _TEAM,
-    _PROJECT,
-    _JOB,
-    _STEP,
-    _METER,
-    _MATCH,
-) = range(len(KIND_NUMBERS))
-
+MICRO_LIMIT: Final = rules.AMOUNT_LIMIT // PICO_PER_MICRO
 _ID_GIVEN: Final = 1
 _TIME_GIVEN: Final = 2
 
@@ -155,62 +142,82 @@ decode_lines: Final = msgspec.msgpack.Decoder(Lines).decode
 _decode_body: Final = msgspec.msgpack.Decoder(_Body).decode
 
 
-def encode(entry: Entry, ids: Ids) -> list[Any]:
-    """The row of an entry, seq still 0. Raises KeyError where `ids` does not know a name."""
-    event, rating, kinds = entry.event, entry.rating, ids.kinds
-    occurred = event.occurred_from
-    micro, pico = divmod(rating.amount, PICO_PER_MICRO)
-    tags = ids.tag_sets[tuple(sorted(event.tags.items()))] if event.tags else 0
-    return [
-        0,
-        event.id,
-        entry.fingerprint,
-        occurred,
-        None if event.occurred_to == occurred else event.occurred_to,
-        entry.recorded_at,
-        None if entry.counted_at == occurred else entry.counted_at,
-        _KIND_NUMBERS[entry.kind],
-        entry.sign,
-        entry.corrects,
-        kinds[_PROVIDER][event.provider],
-        kinds[_SERVICE][event.service],
-        kinds[_OPERATION][event.operation],
-        kinds[_FEATURE][event.feature],
-        kinds[_ENVIRONMENT][event.environment],
-        kinds[_USER][event.user],
-        kinds[_CUSTOMER][event.customer],
-        kinds[_TEAM][event.team],
-        kinds[_PROJECT][event.project],
-        None if event.job is None else kinds[_JOB][event.job],
-        kinds[_STEP][event.step],
-        event.request,
-        event.trace,
-        abs(tags),
-        STATUS_NUMBERS[event.status],
-        BASIS_NUMBERS[entry.basis],
-        _PRICING_NUMBERS[rating.status],
-        event.count,
-        micro,
-        pico,
-        _encode_lines(rating, kinds[_METER], ids),
-        _encode_body(entry, kinds[_METER], kinds[_MATCH]),
-    ]
+def encoder(ids: Ids) -> Callable[[Entry], list[Any]]:
+    """A function that turns entries into rows, seq still 0, looking names up in `ids`.
+
+    It raises KeyError where `ids` does not know a name, and InvalidInput as `rules.check_storable` does. It is
+    bound to its look-ups once a batch: this is the longest step of an append.
+    """
+    provider, service, operation, feature, environment, user, customer, team, project, job, step, meters, matches = (
+        ids.kinds
+    )
+    rates, tag_sets = ids.rates, ids.tag_sets
+
+    def encode(entry: Entry) -> list[Any]:
+        event, rating = entry.event, entry.rating
+        occurred, until, counted = event.occurred_from, event.occurred_to, entry.counted_at
+        micro, pico = divmod(rating.amount, PICO_PER_MICRO)
+        if not -MICRO_LIMIT < micro < MICRO_LIMIT:
+            raise rules.too_large(entry)
+        return [
+            0,
+            event.id,
+            entry.fingerprint,
+            occurred,
+            None if until == occurred else until,
+            entry.recorded_at,
+            None if counted == occurred else counted,
+            _KIND_NUMBERS[entry.kind],
+            entry.sign,
+            entry.corrects,
+            provider[event.provider],
+            service[event.service],
+            operation[event.operation],
+            feature[event.feature],
+            environment[event.environment],
+            user[event.user],
+            customer[event.customer],
+            team[event.team],
+            project[event.project],
+            None if event.job is None else job[event.job],
+            step[event.step],
+            event.request,
+            event.trace,
+            abs(tag_sets[tuple(sorted(event.tags.items()))]) if event.tags else 0,
+            STATUS_NUMBERS[event.status],
+            BASIS_NUMBERS[entry.basis],
+            _PRICING_NUMBERS[rating.status],
+            event.count,
+            micro,
+            pico,
+            _encode_lines(entry, meters, rates),
+            _encode_body(entry, meters, matches),
+        ]
+
+    return encode
 
 
-def _encode_lines(rating: Rating, meters: dict[str | None, int], ids: Ids) -> bytes:
-    rates = ids.rates
-    priced = []
+def _encode_lines(entry: Entry, meters: dict[str | None, int], rates: dict[Rate | None, int]) -> bytes:
+    rating = entry.rating
+    most = rules.QUANTITY_LIMIT // entry.event.count
+    priced: list[tuple[Any, ...]] = []
     for line in rating.lines:
-        quantity = line.quantity
-        whole, nano = (quantity, 0) if type(quantity) is int else nano_of(quantity)
+        whole, nano = line.quantity, 0
+        if type(whole) is not int:
+            whole, nano = rules.nano_of(whole)
         micro, pico = divmod(line.amount, PICO_PER_MICRO)
+        if whole >= most or not -MICRO_LIMIT < micro < MICRO_LIMIT:
+            rules.check_storable(entry)
         if line.note or line.native_amount is not None or line.exchange is not None:
             priced.append((meters[line.meter], whole, nano, micro, pico, rates[line.rate], _line_extra(line)))
         else:
-            priced.append((meters[line.meter], whole, nano, micro, pico, rates[line.rate]))  # type: ignore[arg-type]  # no extra
+            priced.append((meters[line.meter], whole, nano, micro, pico, rates[line.rate]))
     if not rating.unrated:
         return _encode((priced,))
-    return _encode((priced, [(meters[one.meter], *nano_of(one.quantity), one.reason) for one in rating.unrated]))
+    rules.check_storable(entry)
+    return _encode(
+        (priced, [(meters[one.meter], *rules.nano_of(one.quantity), one.reason) for one in rating.unrated])
+    )
 
 
 def _line_extra(line: PricedLine) -> tuple[object, ...]:
@@ -226,12 +233,14 @@ def _encode_body(entry: Entry, meters: dict[str | None, int], matches: dict[str 
     event = entry.event
     usage: list[int] = []
     for name, quantity in event.usage.items():
-        whole, nano = (quantity, 0) if type(quantity) is int else nano_of(quantity)
-        usage += (meters[name], whole, nano)
-    flags = (_ID_GIVEN if event.id_given else 0) | (_TIME_GIVEN if event.time_given else 0)
+        if type(quantity) is int:
+            usage += (meters[name], quantity, 0)
+        else:
+            usage += (meters[name], *rules.nano_of(quantity))
+    flags = event.id_given + _TIME_GIVEN * event.time_given
     match = matches[entry.rating.match] if entry.rating.match else 0
     rare = _rare(entry)
-    if not event.conditions and not entry.probe_days and rare is None:
+    if rare is None and not event.conditions and not entry.probe_days:
         return _encode((flags, match, usage))
     own_day = event.occurred_from // DAY_MICROSECONDS
     probes = [day - own_day for day in entry.probe_days]

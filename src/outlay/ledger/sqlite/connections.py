@@ -209,12 +209,18 @@ class Connections:
     @contextmanager
     def reading(self, seconds_max: float = READ_SECONDS_MAX) -> Iterator[apsw.Connection]:
         """A consistent view for reading, on a connection that no other thread uses meanwhile."""
+        with self.borrowing(seconds_max) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    @contextmanager
+    def borrowing(self, seconds_max: float) -> Iterator[apsw.Connection]:
+        """A connection that no other thread uses meanwhile; a transaction left open is rolled back."""
         reader = self._take()
         connection = reader.connection
         reader.deadline = time.monotonic() + seconds_max
         try:
             with translated(self.address, connection):
-                connection.execute("BEGIN")
                 yield connection
         finally:
             reader.deadline = float("inf")

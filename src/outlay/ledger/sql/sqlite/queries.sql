@@ -135,11 +135,67 @@ SELECT
 FROM entry WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 
 -- name: fold_cells
-INSERT INTO {table} ({keys}, {measures}) VALUES ({marks})
+INSERT INTO main.{table} ({keys}, {measures}) VALUES ({marks})
 ON CONFLICT ({keys}) DO UPDATE SET {additions}
 
--- name: widen_span
-INSERT INTO span (block, first_at, last_at) VALUES (?, ?, ?)
+-- name: fold_tables
+CREATE TEMP TABLE IF NOT EXISTS fold_entry (
+    seq INTEGER PRIMARY KEY, occurred_from INTEGER, occurred_to INTEGER, quarter_hour INTEGER, day INTEGER,
+    provider INTEGER, service INTEGER, operation INTEGER, feature INTEGER, environment INTEGER,
+    status INTEGER, basis INTEGER, customer INTEGER, project INTEGER, team INTEGER, user INTEGER, job INTEGER,
+    pricing INTEGER, sign INTEGER,
+    events INTEGER, failed INTEGER, unpriced INTEGER, incomplete INTEGER, micro INTEGER, pico INTEGER, lines BLOB
+);
+CREATE TEMP TABLE IF NOT EXISTS fold_day (quarter_hour INTEGER PRIMARY KEY, day INTEGER NOT NULL)
+
+-- name: fold_cells_table
+CREATE TEMP TABLE IF NOT EXISTS fold_{table} ({columns})
+
+-- name: fold_take
+DELETE FROM temp.fold_entry;
+INSERT INTO temp.fold_entry
+SELECT
+    seq, occurred_from, coalesce(occurred_to, occurred_from),
+    (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000, 0,
+    provider, service, operation, feature, environment, status, basis, customer, project, team, user,
+    coalesce(job, 0), pricing, sign,
+    sign * calls, iif(status = 1, sign * calls, 0), iif(pricing = 2, sign * calls, 0), iif(pricing = 1, sign * calls, 0),
+    sign * micro, sign * pico, lines
+FROM main.entry WHERE seq > ? ORDER BY seq LIMIT ?
+
+-- name: fold_taken
+SELECT count(*), max(seq) FROM temp.fold_entry
+
+-- name: fold_new_quarter_hours
+SELECT DISTINCT quarter_hour FROM temp.fold_entry EXCEPT SELECT quarter_hour FROM temp.fold_day
+
+-- name: fold_add_day
+INSERT INTO temp.fold_day (quarter_hour, day) VALUES (?, ?)
+
+-- name: fold_set_days
+UPDATE temp.fold_entry
+SET day = (SELECT day FROM temp.fold_day WHERE fold_day.quarter_hour = fold_entry.quarter_hour)
+
+-- name: fold_sum
+DELETE FROM temp.fold_{table};
+INSERT INTO temp.fold_{table} ({keys}, {measures}) SELECT {keys}, {sums} FROM temp.fold_entry GROUP BY {keys}
+
+-- name: fold_wide
+SELECT
+    day, provider, service, operation, feature, environment, status, basis,
+    sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico)
+FROM temp.fold_entry GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY min(seq)
+
+-- name: fold_lines
+SELECT day, provider, service, basis, events, sign, micro, pico, status, pricing, lines FROM temp.fold_entry
+
+-- name: fold_add
+INSERT INTO main.{table} ({keys}, {measures}) SELECT {keys}, {normal} FROM temp.fold_{table} WHERE true
+ON CONFLICT ({keys}) DO UPDATE SET {additions}
+
+-- name: fold_spans
+INSERT INTO main.span (block, first_at, last_at)
+SELECT seq >> 10, min(occurred_from), max(occurred_from) FROM temp.fold_entry GROUP BY 1
 ON CONFLICT (block) DO UPDATE SET
     first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)
 
