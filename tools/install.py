@@ -1,4 +1,4 @@
-"""Install Outlay, editable, at the versions of constraints.txt: `core` alone, or `dev` with all its development needs."""
+"""Install Outlay, editable, at the versions of constraints.txt: `core` alone, or `dev` with all for development."""
 
 from __future__ import annotations
 
