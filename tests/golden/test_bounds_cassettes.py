@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
@@ -10,13 +11,17 @@ from typing import Final, NamedTuple
 import pytest
 from tests.cassettes import Exchange, exchanges
 
-from outlay.budgets.bounds import bound
+from outlay.budgets.bounds import bound, itemised, worst_case
 from outlay.budgets.terms import Bound
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.requests import request_of
+from outlay.clock import to_instant
 from outlay.errors import InvalidInput
 from outlay.meters import ancestors
-from outlay.model import BoundKind, Quantity
+from outlay.model import BoundKind, PricingStatus, Quantity, UsageEvent
+from outlay.pricing.book import PriceBook
+from outlay.pricing.catalogue import shipped
+from outlay.pricing.rate import rate
 
 _SHORTENED: Final = "whoever recorded it shortened the prompt: 18,135 tokens were billed for 45 bytes of it"
 EXCEPTIONS: Final = {
@@ -105,3 +110,39 @@ def test_the_bound_of_the_input_is_near_enough_to_be_of_use(cases: list[Case]) -
     ]
     assert len(sizes) > 20
     assert median(sizes) < 6
+
+
+def amount(
+    used: Extraction, book: PriceBook, usage: Mapping[str, Quantity], conditions: Mapping[str, str]
+) -> int | None:
+    """What a usage of this call's service costs by a book, None where it has no price."""
+    at = to_instant("2026-03-10T12:00:00Z")
+    event = UsageEvent(
+        id="1",
+        provider=used.provider,
+        service=used.service,
+        operation=used.operation,
+        occurred_from=at,
+        occurred_to=at,
+        usage=dict(usage),
+        conditions=dict(conditions),
+    )
+    rating = rate(event, book)
+    return None if rating.status is PricingStatus.UNPRICED else rating.amount
+
+
+def test_no_recorded_call_cost_more_than_the_worst_case_of_its_request(cases: list[Case]) -> None:
+    """By the shipped prices, at the highest rate that the request can reach; the parts sum to it."""
+    identity, body = shipped()
+    book = PriceBook.of(body, identity)
+    priced = 0
+    for case in cases:
+        quote = partial(amount, case.used, book)
+        asking = worst_case(case.bound, quote)
+        most = asking.window_amount if asking.unbounded else asking.amount
+        if most is None or excused(case):
+            continue
+        priced += 1
+        assert (quote(case.used.usage, case.used.conditions) or 0) <= most, case.exchange.label
+        assert sum(part.amount or 0 for part in itemised(case.bound, quote).parts) == most, case.exchange.label
+    assert priced > 350
