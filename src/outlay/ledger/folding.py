@@ -78,7 +78,7 @@ def fold_rows(rows: Iterable[Any], day_of: Callable[[int], int], shares_of: Call
             if flawed:
                 _count_flaws(cell, calls, status, pricing)
         _add_job(jobs, (job, provider, service, basis), at, until, calls, amount, status, pricing)
-        add_meters(meters, (day, provider, service), basis, shares_of(lines), calls, sign, amount, status, pricing)
+        _add_meters(meters, (day, provider, service), basis, shares_of(lines), calls, sign, amount, status, pricing)
         _widen(folded.spans, seq >> BLOCK_BITS, at)
     folded.last_seq = seq
     folded.entries = count
@@ -109,7 +109,7 @@ def _add_job(
         cell[6] = until
 
 
-def add_meters(
+def _add_meters(
     cells: dict[Key, Cell],
     place: Key,
     basis: int,
@@ -120,7 +120,6 @@ def add_meters(
     status: int,
     pricing: int,
 ) -> None:
-    """Add an event's shares to the cells of its meters: counted once for each of them."""
     counted: set[int] = set()
     for meter, share, nano in shares:
         cell = _meter_cell(cells, (*place, meter, basis))

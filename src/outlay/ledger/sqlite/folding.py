@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final
 
 import apsw
+import msgspec
 
 from outlay.ledger.folding import (
     CAPPED_DIMENSIONS,
@@ -19,7 +20,6 @@ from outlay.ledger.folding import (
     Folded,
     Key,
     Shares,
-    add_meters,
     measures_of,
     stored,
 )
@@ -31,6 +31,7 @@ from outlay.ledger.sqlite.statements import only, rows, sql
 from outlay.money import PICO_PER_MICRO
 
 _NANO_PER_UNIT: Final = 10**9
+_unpack: Final = msgspec.msgpack.Decoder().decode
 _IN_PYTHON: Final = (WIDE, METERS)
 _IN_SQL: Final = tuple(rollup for rollup in ROLLUPS if rollup not in _IN_PYTHON)
 
@@ -59,14 +60,44 @@ def gather(connection: apsw.Connection, meta: Meta, limit: int, day_of: Callable
     width = 1 + len(WIDE.dimensions)
     for row in rows(connection, "fold_wide"):
         folded.cells[WIDE.name][row[:width]] = _cell(row[width:])
-    meters: dict[Key, Cell] = {}
-    for day, provider, service, basis, calls, sign, micro, pico, status, pricing, lines in rows(
+    folded.cells[METERS.name] = _sum_meters(connection)
+    return folded
+
+
+def _sum_meters(connection: apsw.Connection) -> dict[Key, Cell]:
+    """The cells by meter. The one loop of a fold that holds the interpreter, so it is written for speed."""
+    places: dict[Key, dict[int, Cell]] = {}
+    for day, provider, service, basis, calls, sign, micro, pico, failed, unpriced, incomplete, lines in rows(
         connection, "fold_lines"
     ):
-        amount = micro * PICO_PER_MICRO + pico
-        add_meters(meters, (day, provider, service), basis, shares_of(lines), calls, sign, amount, status, pricing)
-    folded.cells[METERS.name] = meters
-    return folded
+        place = (day, provider, service, basis)
+        cells = places.get(place)
+        if cells is None:
+            cells = places[place] = {}
+        unpacked = _unpack(lines)
+        shares = unpacked[0] if len(unpacked) == 1 else [*unpacked[0], *(_without_money(one) for one in unpacked[1])]
+        counted: list[int] = []
+        for meter, whole, nano, line_micro, line_pico, *_ in shares or ((0, 0, 0, sign * micro, sign * pico),):
+            cell = cells.get(meter)
+            if cell is None:
+                cell = cells[meter] = [0, 0, 0, 0, 0, 0]
+            cell[4] += sign * (line_micro * PICO_PER_MICRO + line_pico)
+            cell[5] += calls * (whole * _NANO_PER_UNIT + nano)
+            if meter not in counted:
+                counted.append(meter)
+                cell[0] += calls
+                cell[1] += failed
+                cell[2] += unpriced
+                cell[3] += incomplete
+    return {
+        (day, provider, service, meter, basis): cell
+        for (day, provider, service, basis), cells in places.items()
+        for meter, cell in cells.items()
+    }
+
+
+def _without_money(unrated: list[int]) -> tuple[int, int, int, int, int]:
+    return unrated[0], unrated[1], unrated[2], 0, 0
 
 
 def _cell(measures: tuple[int, ...]) -> Cell:

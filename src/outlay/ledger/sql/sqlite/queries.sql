@@ -187,7 +187,7 @@ SELECT
 FROM temp.fold_entry GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY min(seq)
 
 -- name: fold_lines
-SELECT day, provider, service, basis, events, sign, micro, pico, status, pricing, lines FROM temp.fold_entry
+SELECT day, provider, service, basis, events, sign, micro, pico, failed, unpriced, incomplete, lines FROM temp.fold_entry
 
 -- name: fold_add
 INSERT INTO main.{table} ({keys}, {measures}) SELECT {keys}, {normal} FROM temp.fold_{table} WHERE true
