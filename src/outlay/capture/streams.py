@@ -15,6 +15,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +28,7 @@ DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _PRELUDE_BYTES: Final = 12
 _FRAME_BYTES_MAX: Final = 1 << 26
 _STRING_HEADER: Final = 7
+_LEAVES: Final = (str, bytes, int, float, Decimal, list, tuple, Enum)
 _HEADER_SIZES: Final = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 
@@ -343,11 +345,11 @@ def _merge(body: dict[str, Any], part: Mapping[str, Any], numbers: str) -> None:
     for key, value in part.items():
         if value is None or value == "":
             continue
-        known = body.get(key)
-        if isinstance(value, Mapping):
+        known, inner = body.get(key), None if isinstance(value, _LEAVES) else members(value)
+        if inner is not None:
             if not isinstance(known, dict):
                 known = body[key] = {}
-            _merge(known, value, numbers)
+            _merge(known, inner, numbers)
         elif isinstance(known, list) and isinstance(value, list) and (numbers == "sum" or not value):
             body[key] = [*known, *value]
         elif numbers != "last" and _is_number(known) and _is_number(value):

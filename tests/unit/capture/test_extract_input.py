@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from types import SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -360,3 +361,17 @@ def test_a_count_that_is_none_is_left_out(count: object) -> None:
 def test_counts_in_text_or_with_a_point_zero_are_counts() -> None:
     body = {**BODY, "usage": {"prompt_tokens": "5", "completion_tokens": 3.0}}
     assert extract(body).usage == USAGE
+
+
+def test_plain_objects_in_a_streams_chunks_are_merged_as_mappings_are() -> None:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return SimpleNamespace(**{name: plain(item) for name, item in value.items()})
+        return value
+
+    start = {"id": "msg_1", "type": "message", "model": "claude-sonnet-4-5", "usage": {"input_tokens": 10}}
+    chunks = [
+        {"type": "message_start", "message": start},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 50}},
+    ]
+    assert extract([plain(chunk) for chunk in chunks]).usage == {"input_tokens": 10, "output_tokens": 50}
