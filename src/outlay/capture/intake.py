@@ -11,6 +11,7 @@ import time as _time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 from typing import Any, Final
 
 from outlay.clock import Instant, to_instant
@@ -30,6 +31,9 @@ SHAPES_MAX: Final = 4_096
 _sound_shapes: set[tuple[str, ...]] = set()
 """Sets of meter names that were found sound, so that a call like an earlier one is checked by its numbers alone."""
 _PLACES: Final = Decimal("1e-9")
+_MONEY_DIGITS_MAX: Final = 12
+_REPORTED_PICO_LIMIT: Final = 10**24
+_INTEGER_LIMIT: Final = 2**63
 _STATUSES: Final = {status.value: status for status in Status}
 _BASES: Final = {basis.value: basis for basis in (Basis.MEASURED, Basis.REPORTED, Basis.ESTIMATED)}
 
@@ -141,7 +145,8 @@ def quantity(value: object, what: str = "quantity") -> Quantity:
     if type(value) is int:
         whole = value
     elif isinstance(value, float):
-        decimal = _finite(repr(value), what)
+        # As float spells it: numpy's floats are floats that name their type in their repr.
+        decimal = _finite(float.__repr__(value), what)
         return _plain(decimal.quantize(_PLACES) if abs(decimal) < QUANTITY_MAX else decimal, what)
     elif isinstance(value, str | Decimal):
         decimal = _finite(value, what)
@@ -172,6 +177,15 @@ def _plain(value: Any, what: str) -> Quantity:
         raise InvalidInput(f"{what} is beyond 10^15", code="infinite_quantity", field="usage")
     whole = int(value)
     return whole if whole == value else value.normalize()
+
+
+def read_usage(usage: object) -> dict[str, Quantity]:
+    """What was used, meter by meter, each checked as `build_event` does. Raises InvalidInput as it does."""
+    if not isinstance(usage, Mapping):
+        raise InvalidInput(
+            f"usage is a mapping of meter to quantity, not {type(usage).__name__}", code="bad_event", field="usage"
+        )
+    return _usage(usage)
 
 
 def _usage(usage: Mapping[str, object], _: str = "usage") -> dict[str, Quantity]:
@@ -272,7 +286,13 @@ def _scalar_text(value: object, field: str) -> str:
 def _parameters(parameters: Mapping[str, object], _: str) -> dict[str, Parameter]:
     clean: dict[str, Parameter] = {}
     for name, value in parameters.items():
-        if isinstance(value, Decimal):
+        if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+            raise InvalidInput(
+                f"parameter {str(name)[:40]} is beyond 64 bits; give it as text",
+                code="number_too_large",
+                field="parameters",
+            )
+        if isinstance(value, Decimal) or (isinstance(value, float) and not isfinite(value)):
             clean[_required(name, "parameters")] = str(value)
         elif value is None or isinstance(value, bool | int | float):
             clean[_required(name, "parameters")] = value
@@ -333,12 +353,20 @@ def _duration(value: object, _: str) -> Decimal:
 
 
 def _reported(value: object, currency: str) -> Money:
-    if isinstance(value, Money):
-        return value
     if isinstance(value, float):
         # A provider's JSON number: its repr is what was sent, cut to the 12 decimals that money has.
-        value = Decimal(repr(value)).quantize(Decimal("1e-12"))
-    return Money.of(value, currency)
+        value = parse_decimal(float.__repr__(value), "reported_cost")
+        value = value.quantize(Decimal("1e-12")) if value.adjusted() < _MONEY_DIGITS_MAX else value
+    cost = value if isinstance(value, Money) else Money.of(value, currency)
+    if cost.pico < 0:
+        raise InvalidInput(
+            "reported_cost is negative; a credit is a correction", code="negative_amount", field="reported_cost"
+        )
+    if cost.pico >= _REPORTED_PICO_LIMIT:
+        raise InvalidInput(
+            "reported_cost is 10^12 units or more; check it", code="amount_too_large", field="reported_cost"
+        )
+    return cost
 
 
 def _error(value: object, field: str) -> str | None:

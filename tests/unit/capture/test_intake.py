@@ -25,6 +25,11 @@ def event(**fields: Any) -> Any:
     ("fields", "code"),
     [
         ({"usage": {"input_tokens": -1}}, "negative_quantity"),
+        ({"reported_cost": float("inf")}, "infinite_amount"),
+        ({"reported_cost": 1e30}, "amount_too_large"),
+        ({"reported_cost": "1e12"}, "amount_too_large"),
+        ({"reported_cost": "-0.01"}, "negative_amount"),
+        ({"parameters": {"seed": 2**63}}, "number_too_large"),
         ({"usage": {"input_tokens": float("nan")}}, "not_a_number"),
         ({"usage": {"input_tokens": "twelve"}}, "not_a_number"),
         ({"usage": {"input_tokens": True}}, "not_a_number"),
@@ -117,3 +122,18 @@ def test_ids_sort_by_time_and_are_version_7() -> None:
 @given(st.decimals(min_value=0, max_value=10**12, places=9))
 def test_a_decimal_of_nine_places_is_kept_exactly(value: Decimal) -> None:
     assert quantity(value) == value
+
+
+def test_a_float_that_is_spelled_otherwise_is_a_number_all_the_same() -> None:
+    class Float64(float):
+        """As numpy's: a float whose repr names its type."""
+
+        def __repr__(self) -> str:
+            return f"np.float64({float(self)})"
+
+    assert event(usage={"audio_seconds": Float64(2.5)}).usage == {"audio_seconds": Decimal("2.5")}
+    assert event(reported_cost=Float64(2.5)).reported_cost.amount == Decimal("2.50")
+
+
+def test_a_parameter_that_is_no_finite_number_is_kept_as_text() -> None:
+    assert event(parameters={"top_p": float("nan")}).parameters == {"top_p": "nan"}
