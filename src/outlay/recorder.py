@@ -92,8 +92,14 @@ class Recorder:
         return self._append_rated([event], tolerant=tolerant)[0]
 
     def record_group(self, events: Sequence[UsageEvent]) -> list[Recorded]:
-        """Rate and keep events in one transaction; an outcome each, in order. Contradictions are kept unpriced."""
-        appended = self._append_rated(events, tolerant=True)
+        """Rate and keep events in one transaction; an outcome each, in order. Contradictions are kept unpriced.
+
+        Where one of them is more than a ledger can hold, each goes by itself, so that it stops no other.
+        """
+        try:
+            appended = self._append_rated(events, tolerant=True)
+        except InvalidInput:
+            return [self._recorded_alone(index, event) for index, event in enumerate(events)]
         return [
             self.recorded(index, event, result)
             for index, (event, result) in enumerate(zip(events, appended, strict=True))
@@ -236,12 +242,23 @@ class Recorder:
                 outcomes.append(Recorded(at, _id_of(fields), error.code, message=error.message))
             else:
                 outcomes.append(Recorded(at, event.id, Outcome.CREATED))
-        written = iter(zip(rated, self._append_entries(rated), strict=True))
-        for place, outcome in enumerate(outcomes):
-            if not outcome.message:
-                entry, result = next(written)
-                outcomes[place] = self.recorded(outcome.index, entry.event, result)
+        places = [place for place, outcome in enumerate(outcomes) if not outcome.message]
+        try:
+            appended = self._append_entries(rated)
+        except InvalidInput:
+            for place, entry in zip(places, rated, strict=True):
+                outcomes[place] = self._recorded_alone(outcomes[place].index, entry.event)
+            return outcomes
+        for place, entry, result in zip(places, rated, appended, strict=True):
+            outcomes[place] = self.recorded(outcomes[place].index, entry.event, result)
         return outcomes
+
+    def _recorded_alone(self, index: int, event: UsageEvent) -> Recorded:
+        try:
+            result = self._append_rated([event], tolerant=True)[0]
+        except InvalidInput as error:
+            return Recorded(index, event.id, error.code, message=error.message)
+        return self.recorded(index, event, result)
 
     def _append_entries(self, entries: Sequence[Entry]) -> list[Appended]:
         if not entries:
