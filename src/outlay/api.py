@@ -18,7 +18,6 @@ from outlay.arguments import (
     RateFields,
     When,
     calls_of,
-    of_extraction,
     read_rate,
 )
 from outlay.bills import ImportedStatement, import_rows
@@ -41,6 +40,10 @@ from outlay.spool import Spool
 
 NOT_KEPT: Final = {"none": "no_usage", "pending": "pending"}
 """What an answer may tell of which nothing is kept, and the outcome of its receipt."""
+
+NO_FIELDS: Final[Mapping[str, Any]] = {}
+SPOOLED_PICO_MAX: Final = 2**63 - 1
+MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
 class Ledger(LedgerReader):
@@ -72,10 +75,7 @@ class Ledger(LedgerReader):
         another body, LedgerError when the store cannot write.
         """
         event = self._event(fields)
-        if self.spool is not None and (not wait or loop_runs()):
-            self.spool.append(event)
-            return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
-        return self._record(event, tolerant=False)
+        return self._journaled(event, wait) or self._record(event, tolerant=False)
 
     def record_many(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> list[Recorded]:
         """Keep many calls, in groups of 10,000 a transaction; one outcome each, in order.
@@ -87,6 +87,8 @@ class Ledger(LedgerReader):
 
     def record_stream(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> Iterator[Recorded]:
         """As `record_many`, but outcomes come group by group, so that neither side is held in memory whole."""
+        if inherited(NO_FIELDS):
+            events = (inherited(event) if isinstance(event, Mapping) else event for event in events)
         return self.recorder.record_stream(events)
 
     def import_statement(
@@ -136,21 +138,23 @@ class Ledger(LedgerReader):
         receipts = [self._keep(call, wait) for call in calls]
         return receipts[0]
 
-    def record_call(self, fields: dict[str, Any], response: object | None) -> Receipt:
-        """Keep a finished call of `track` or `tracked`. A response that cannot be read never fails the call."""
+    def record_call(self, fields: Mapping[str, Any], response: object | None, *, measured: bool = False) -> Receipt:
+        """Keep a finished call of `track` or `tracked`, and the calls of other services that its response tells.
+
+        A response that cannot be read never fails the call. A duration that was `measured` is no part of what a
+        retry must repeat.
+        """
+        calls: list[Mapping[str, Any]] = [fields]
         if response is not None:
-            fields = dict(fields)
-            named = {name: fields.pop(name, None) for name in ("provider", "service", "operation")}
-            usage = fields.pop("usage", None) or {}
+            named = {name: fields.get(name) for name in ("provider", "service", "operation")}
+            others = {name: value for name, value in fields.items() if name not in named}
             try:
-                found = extract(response, **named)
+                calls[:] = calls_of(extract(response, **named), others, self._book_knows)
             except InvalidInput as error:
-                unread = {**named, **fields, "usage": usage}
-                unread["parameters"] = {**(fields.get("parameters") or {}), "reading": error.code}
-                return self._keep(self._event(unread), wait=True)
-            fields = of_extraction(found, fields)
-            fields["usage"] = {**fields["usage"], **usage}
-        return self._keep(self._event(fields), wait=True)
+                reading = {**(fields.get("parameters") or {}), "reading": error.code}
+                calls[:] = [{**fields, "parameters": reading}]
+        receipts = [self._keep(self._event(call), wait=True, measured=measured) for call in calls]
+        return receipts[0]
 
     def price(self, **fields: Unpack[EventFields]) -> Receipt:
         """What a call would cost: a receipt of which nothing is kept. Fields as for `record`."""
@@ -369,14 +373,24 @@ class Ledger(LedgerReader):
     def _book_knows(self, provider: str, service: str) -> bool:
         return not self.recorder.book.resolve(provider, service).reason
 
-    def _keep(self, event: UsageEvent, wait: bool) -> Receipt:
-        if self.spool is not None and (not wait or loop_runs()):
-            self.spool.append(event)
-            return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
-        return self._record(event, tolerant=True)
+    def _keep(self, event: UsageEvent, wait: bool, *, measured: bool = False) -> Receipt:
+        return self._journaled(event, wait) or self._record(event, tolerant=True, measured=measured)
 
-    def _record(self, event: UsageEvent, *, tolerant: bool) -> Receipt:
+    def _journaled(self, event: UsageEvent, wait: bool) -> Receipt | None:
+        """The receipt of what went to the spool; None for what is to be committed."""
+        if self.spool is None or (wait and not loop_runs()):
+            return None
+        if event.reported_cost is not None and event.reported_cost.pico > SPOOLED_PICO_MAX:
+            return None  # The spool's numbers have 64 bits, which 9.2 million of a currency fill.
+        self.spool.append(event)
+        return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
+
+    def _record(self, event: UsageEvent, *, tolerant: bool, measured: bool = False) -> Receipt:
         result = self.recorder.record(event, tolerant=tolerant)
+        if measured and result.code == MEASURED_ANEW and result.entry is not None:
+            # A retry takes another time, which the ledger stamped itself: all else decides whether it is the same.
+            event = replace(event, duration_s=result.entry.event.duration_s)
+            result = self.recorder.record(event, tolerant=tolerant)
         if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
             if result.code == Outcome.EXISTS:
                 return Receipt(event, result.code, self.currency, rater=self.recorder.rate)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
-from outlay.capture.intake import stopwatch_s
-from outlay.errors import InvalidInput
+from outlay.capture.intake import FIELDS, read_usage, stopwatch_s
+from outlay.errors import InvalidInput, OutlayError
 from outlay.model import ATTRIBUTIONS
 from outlay.receipt import Receipt
 
@@ -28,8 +28,8 @@ _INHERITED = frozenset((*ATTRIBUTIONS, "step", "tags"))
 class CallRecorder(Protocol):
     """What a call needs of the ledger."""
 
-    def record_call(self, fields: dict[str, Any], response: object | None) -> Receipt:
-        """Keep a finished call; tolerant of numbers that contradict each other."""
+    def record_call(self, fields: Mapping[str, Any], response: object | None, *, measured: bool = False) -> Receipt:
+        """Keep a finished call; tolerant of numbers that contradict each other. `measured`: its duration was."""
         ...
 
 
@@ -39,7 +39,7 @@ def inherited(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     if outer is None:
         return fields
     merged = {**outer, **{name: value for name, value in fields.items() if value is not None}}
-    if outer.get("tags") and fields.get("tags"):
+    if isinstance(outer.get("tags"), Mapping) and isinstance(fields.get("tags"), Mapping):
         merged["tags"] = {**outer["tags"], **fields["tags"]}
     return merged
 
@@ -50,11 +50,7 @@ def attributed(**attribution: Any) -> Iterator[None]:
 
     Raises InvalidInput `unknown_field` for a name that is no attribution, step or tags.
     """
-    unknown = sorted(attribution.keys() - _INHERITED)
-    if unknown:
-        raise InvalidInput(
-            f"{', '.join(unknown)} cannot be attributed; use {', '.join(sorted(_INHERITED))}", code="unknown_field"
-        )
+    _check_attribution(attribution)
     token = _attribution.set(dict(inherited(attribution)))
     try:
         yield
@@ -62,24 +58,43 @@ def attributed(**attribution: Any) -> Iterator[None]:
         _attribution.reset(token)
 
 
+def _check_attribution(attribution: Attribution) -> None:
+    unknown = sorted(attribution.keys() - _INHERITED)
+    if unknown:
+        raise InvalidInput(
+            f"{', '.join(unknown)} cannot be attributed; use {', '.join(sorted(_INHERITED))}", code="unknown_field"
+        )
+    if not isinstance(attribution.get("tags"), Mapping | None):
+        raise InvalidInput("tags is a mapping of name to value", code="bad_text", field="tags")
+
+
+def _attribution_in(fields: Mapping[str, Any]) -> Attribution:
+    return {name: value for name, value in fields.items() if name in _INHERITED and value is not None}
+
+
 class Call:
     """One call under way, in a with block (async too). It is recorded when the block ends, failed or not."""
 
     def __init__(self, recorder: CallRecorder, fields: dict[str, Any]) -> None:
-        """`fields` as for `record`; the attribution among them holds for what runs inside."""
+        """`fields` as for `record`; the attribution among them holds for what runs inside.
+
+        Raises InvalidInput for a field or usage that cannot be right: before the call, which costs, not after it.
+        """
         self._recorder = recorder
-        self._fields = fields
-        self._usage: dict[str, Any] = dict(fields.get("usage") or {})
+        self._fields = _known(fields)
+        self._usage = read_usage(fields.get("usage") or {})
         self._response: object | None = None
         self._started_s = 0.0
         self._scope: Any = None
         self.receipt: Receipt | None = None
 
     def usage(self, **usage: Any) -> None:
-        """Add to what the call used: `call.usage(runs=1)`. The same meter twice adds up."""
-        for meter, quantity in usage.items():
-            before = self._usage.get(meter)
-            self._usage[meter] = quantity if before is None else before + quantity
+        """Add to what the call used: `call.usage(runs=1)`. The same meter twice adds up.
+
+        Raises InvalidInput for what cannot be right; the call is then kept as failed, not lost.
+        """
+        for meter, quantity in read_usage(usage).items():
+            self._usage[meter] = self._usage.get(meter, 0) + quantity
 
     def response(self, response: object) -> None:
         """Read usage, served model and conditions from a provider's response when the block ends."""
@@ -87,21 +102,23 @@ class Call:
 
     def set(self, **fields: Any) -> None:
         """Set any other field of `record` that is known only now: conditions, parameters, status, …"""
-        self._fields.update(fields)
+        self._fields.update(_known(fields))
 
-    def __enter__(self) -> Call:
-        scope = {name: value for name, value in self._fields.items() if name in _INHERITED and value is not None}
-        self._scope = attributed(**scope)
-        self._scope.__enter__()
+    def start(self) -> Call:
+        """Start the stopwatch. For what cannot be a with block; end it by `finish`."""
         self._started_s = stopwatch_s()
         return self
+
+    def __enter__(self) -> Call:
+        self._scope = attributed(**_attribution_in(self._fields))
+        self._scope.__enter__()
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        duration_s = stopwatch_s() - self._started_s
         try:
-            self._finish(kind, duration_s)
+            self.finish(error)
         finally:
             self._scope.__exit__(None, None, None)
 
@@ -113,67 +130,142 @@ class Call:
     ) -> None:
         self.__exit__(kind, error, traceback)
 
-    def _finish(self, kind: type[BaseException] | None, duration_s: float) -> None:
-        fields = self._fields
-        fields["usage"] = self._usage
-        if fields.get("duration_s") is None:
-            fields["duration_s"] = duration_s
-        if kind is not None:
+    def finish(self, error: BaseException | None = None) -> None:
+        """Record the call, as failed if it ended by `error`, which is never hidden by an error of the ledger's."""
+        fields = {**self._fields, "usage": self._usage}
+        measured = fields.get("duration_s") is None
+        if measured:
+            fields["duration_s"] = stopwatch_s() - self._started_s
+        if error is not None:
             # Only the type's name: an exception's text may quote the prompt.
-            fields["status"] = "failed" if issubclass(kind, Exception) else "cancelled"
-            fields["error"] = fields.get("error") or kind.__name__
-        self.receipt = self._recorder.record_call(fields, self._response)
+            fields["status"] = "failed" if isinstance(error, Exception) else "cancelled"
+            fields["error"] = fields.get("error") or type(error).__name__
+        try:
+            self.receipt = self._recorder.record_call(fields, self._response, measured=measured)
+        except OutlayError as failure:
+            if error is None:
+                raise
+            error.add_note(f"outlay kept no event of this call ({failure.code}): {failure.message}")
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(fields.keys() - FIELDS)
+    if unknown:
+        raise InvalidInput(
+            f"event fields {', '.join(unknown)} are not known; put your own under tags", code="unknown_field"
+        )
+    return fields
 
 
 def tracked_function(recorder: CallRecorder, fields: dict[str, Any], usage: Any) -> Callable[[Function], Function]:
-    """The decorator behind `ledger.tracked`."""
+    """The decorator behind `ledger.tracked`, for functions and generators, sync and async.
+
+    With a provider each run is a call of the ledger; without one it only attributes. A generator runs step by step,
+    so that what its consumer records between two steps is not taken for its own.
+    """
+    if "provider" in fields:
+        Call(recorder, fields)
+    else:
+        _check_attribution(fields)
 
     def decorate(function: Function) -> Function:
-        if "provider" not in fields:
-            return _scoped(function, fields)
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def tracked_async(*arguments: Any, **named: Any) -> Any:
-                async with Call(recorder, dict(fields)) as call:
-                    result = await function(*arguments, **named)
-                    _used(call, usage, result)
-                    return result
-
-            return tracked_async  # type: ignore[return-value]  # functools.wraps keeps the signature, not the type
-
-        @functools.wraps(function)
-        def tracked(*arguments: Any, **named: Any) -> Any:
-            with Call(recorder, dict(fields)) as call:
-                result = function(*arguments, **named)
-                _used(call, usage, result)
-                return result
-
-        return tracked  # type: ignore[return-value]  # functools.wraps keeps the signature, not the type
+        # Each wrapper says by functools.wraps that it is the function, which keeps the signature but not the type.
+        return cast("Function", functools.wraps(function)(_wrapper(function, recorder, fields, usage)))
 
     return decorate
 
 
-def _used(call: Call, usage: Any, result: Any) -> None:
-    if usage is None:
+def _wrapper(
+    function: Callable[..., Any], recorder: CallRecorder, fields: dict[str, Any], usage: Any
+) -> Callable[..., Any]:
+    attribution = _attribution_in(fields)
+    if inspect.isasyncgenfunction(function):
+
+        async def steps_async(*arguments: Any, **named: Any) -> AsyncGenerator[Any, Any]:
+            with _measured(recorder, fields) as call:
+                async with aclosing(_AsyncSteps(function(*arguments, **named), attribution)) as inner:
+                    async for item in inner:
+                        yield item
+                _used(call, usage, None)
+
+        return steps_async
+    if inspect.isgeneratorfunction(function):
+
+        def steps(*arguments: Any, **named: Any) -> Generator[Any, Any, Any]:
+            with _measured(recorder, fields) as call:
+                result = yield from _Steps(function(*arguments, **named), attribution)
+                _used(call, usage, result)
+                return result
+
+        return steps
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+
+        async def run_async(*arguments: Any, **named: Any) -> Any:
+            with attributed(**attribution), _measured(recorder, fields) as call:
+                result = await function(*arguments, **named)
+                _used(call, usage, result)
+                return result
+
+        return run_async
+
+    def run(*arguments: Any, **named: Any) -> Any:
+        with attributed(**attribution), _measured(recorder, fields) as call:
+            result = function(*arguments, **named)
+            _used(call, usage, result)
+            return result
+
+    return run
+
+
+@contextmanager
+def _measured(recorder: CallRecorder, fields: dict[str, Any]) -> Iterator[Call | None]:
+    """A call of the ledger from here to the end of the block, or nothing where no provider is named."""
+    if "provider" not in fields:
+        yield None
         return
-    found: Mapping[str, Any] = usage(result) if callable(usage) else usage
-    call.usage(**found)
+    call = Call(recorder, dict(fields)).start()
+    with ExitStack() as ending:
+        ending.push(lambda _kind, error, _traceback: call.finish(error))
+        yield call
 
 
-def _scoped(function: Function, fields: dict[str, Any]) -> Function:
-    if inspect.iscoroutinefunction(function):
+class _Steps(Generator[Any, Any, Any]):
+    """A generator each of whose steps runs under an attribution."""
 
-        @functools.wraps(function)
-        async def scoped_async(*arguments: Any, **named: Any) -> Any:
-            with attributed(**fields):
-                return await function(*arguments, **named)
+    def __init__(self, inner: Generator[Any, Any, Any], attribution: Attribution) -> None:
+        self._inner = inner
+        self._attribution = attribution
 
-        return scoped_async  # type: ignore[return-value]  # functools.wraps keeps the signature, not the type
+    def send(self, value: Any) -> Any:
+        with attributed(**self._attribution):
+            return self._inner.send(value)
 
-    @functools.wraps(function)
-    def scoped(*arguments: Any, **named: Any) -> Any:
-        with attributed(**fields):
-            return function(*arguments, **named)
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        with attributed(**self._attribution):
+            return self._inner.throw(kind if value is None else value)
 
-    return scoped  # type: ignore[return-value]  # functools.wraps keeps the signature, not the type
+
+class _AsyncSteps(AsyncGenerator[Any, Any]):
+    """The same for an asynchronous generator."""
+
+    def __init__(self, inner: AsyncGenerator[Any, Any], attribution: Attribution) -> None:
+        self._inner = inner
+        self._attribution = attribution
+
+    async def asend(self, value: Any) -> Any:
+        with attributed(**self._attribution):
+            return await self._inner.asend(value)
+
+    async def athrow(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        with attributed(**self._attribution):
+            return await self._inner.athrow(kind if value is None else value)
+
+    async def aclose(self) -> None:
+        with attributed(**self._attribution):
+            await self._inner.aclose()
+
+
+def _used(call: Call | None, usage: Any, result: Any) -> None:
+    if usage is None or call is None:
+        return
+    call.usage(**(usage(result) if callable(usage) else usage))

@@ -185,3 +185,30 @@ def test_a_reported_cost_counts_only_where_no_rate_is_known(ledger: outlay.Ledge
     assert unknown.rating.basis.value == "reported"
     suspect = ledger.record(provider="reseller", service="model-x", usage={"input_tokens": 5}, reported_cost="0")
     assert suspect.pricing_status is PricingStatus.UNPRICED
+
+
+HUGE: dict[str, Any] = {**CHAT, "usage": {"output_tokens": 10**15}, "count": 10**9}  # 10¹⁹ dollars
+
+
+def test_one_event_that_no_ledger_can_hold_stops_no_other(ledger: outlay.Ledger) -> None:
+    one = {**CHAT, "usage": {"output_tokens": 100_000}}
+    found = ledger.record_many([one, HUGE, one])
+    assert [outcome.code for outcome in found] == ["created", "amount_too_large", "created"]
+    assert str(ledger.costs().total) == "$2.00"
+
+
+def test_one_event_that_no_ledger_can_hold_does_not_stop_the_spool(clock: outlay.FrozenClock, tmp_path: Path) -> None:
+    with outlay.open(tmp_path / "outlay.db", clock=clock) as ledger:
+        ledger.record(**HUGE, wait=False)
+        ledger.record(**CHAT, usage={"output_tokens": 100_000}, wait=False)
+        ledger.flush()
+        assert str(ledger.costs().total) == "$1.00"
+        assert ledger.costs().spooled == 0
+        assert "amount_too_large" in (tmp_path / "outlay.db.spool" / "rejected.jsonl").read_text()
+
+
+def test_a_reported_cost_beyond_the_spools_numbers_is_committed(clock: outlay.FrozenClock, tmp_path: Path) -> None:
+    with outlay.open(tmp_path / "outlay.db", clock=clock, currency="VND") as ledger:
+        receipt = ledger.record(provider="acme", service="img", reported_cost="20000000", wait=False)
+        assert receipt.outcome == "created"
+        assert receipt.event.reported_cost == outlay.Money.of(20_000_000, "VND")
