@@ -369,7 +369,13 @@ def test_plain_objects_in_a_streams_chunks_are_merged_as_mappings_are() -> None:
             return SimpleNamespace(**{name: plain(item) for name, item in value.items()})
         return value
 
-    start = {"id": "msg_1", "type": "message", "model": "claude-sonnet-4-5", "usage": {"input_tokens": 10}}
+    start = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5",
+        "usage": {"input_tokens": 10},
+    }
     chunks = [
         {"type": "message_start", "message": start},
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 50}},
