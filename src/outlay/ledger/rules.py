@@ -58,8 +58,8 @@ QUANTITY_LIMIT: Final = 1 << 62
 
 _INTEGER_LIMIT: Final = 1 << 63
 _NANO_PER_UNIT: Final = 10**9
-_NO_PAIRS: Final[list[tuple[str, object]]] = []
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
+# Deterministic: the keys of a mapping are sorted, so that their order is no part of a body.
+_ENCODE: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 def identity_hash(id: str) -> int:
@@ -110,7 +110,7 @@ def canonical(event: UsageEvent) -> tuple[object, ...]:
         event.service,
         event.operation,
         _quantities(event.usage),
-        _pairs(event.conditions),
+        event.conditions,
         event.status,
         event.user,
         event.customer,
@@ -122,10 +122,10 @@ def canonical(event: UsageEvent) -> tuple[object, ...]:
         event.request,
         event.trace,
         event.step,
-        _pairs(event.tags),
+        event.tags,
         event.error,
         None if event.duration_s is None else _number(event.duration_s),
-        _pairs(event.parameters),
+        event.parameters,
         event.count,
         event.basis,
         None if cost is None else (str(cost.pico), cost.currency),
@@ -263,22 +263,17 @@ def _too_much(entry: Entry, meter: str) -> InvalidInput:
     )
 
 
-def _quantities(usage: Mapping[str, Quantity]) -> list[tuple[str, object]]:
-    return sorted([(name, value if type(value) is int else _number(value)) for name, value in usage.items()])
-
-
-def _pairs(mapping: Mapping[str, object]) -> list[tuple[str, object]]:
-    return sorted(mapping.items(), key=_name_of) if mapping else _NO_PAIRS
+def _quantities(usage: Mapping[str, Quantity]) -> Mapping[str, object]:
+    for value in usage.values():
+        if type(value) is not int:
+            return {name: _number(quantity) for name, quantity in usage.items()}
+    return usage
 
 
 def _number(value: Quantity) -> int | str:
     if isinstance(value, int):
         return value
     return int(value) if value == value.to_integral_value() else format(value.normalize(), "f")
-
-
-def _name_of(item: tuple[str, object]) -> str:
-    return item[0]
 
 
 def check_statement(statement: Statement, lines: Sequence[StatementLine]) -> None:
