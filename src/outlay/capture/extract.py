@@ -15,7 +15,18 @@ import msgspec
 
 from outlay.capture.detect import UNKNOWN, Found, address_of, whose
 from outlay.capture.overlaps import settle, unsound
-from outlay.capture.paths import Document, Term, decimal_of, find, measured, parse, quantity_of, snake, texts
+from outlay.capture.paths import (
+    Document,
+    Term,
+    decimal_of,
+    find,
+    is_number,
+    measured,
+    parse,
+    quantity_of,
+    snake,
+    texts,
+)
 from outlay.capture.profiles import (
     COMPATIBLE,
     Flavour,
@@ -24,6 +35,7 @@ from outlay.capture.profiles import (
     StreamRule,
     common_errors,
     flavours,
+    lone_answers,
     parameters,
     place,
     whole_answers,
@@ -32,6 +44,7 @@ from outlay.capture.profiles import (
 from outlay.capture.requests import parameters_of, request_of
 from outlay.capture.streams import Reading, fold, read
 from outlay.errors import InvalidInput
+from outlay.meters import METERS
 from outlay.model import Basis, Parameter, Quantity, Status
 from outlay.money import Money, round_half_even
 
@@ -42,7 +55,7 @@ nothing that Outlay recognises.
 
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,256}$")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,64}$")
-_ID: Final = parse("id")
+_ID: Final = parse("id ?? responseId ?? response_id ?? generation_id")
 _TICKS: Final = 10**12
 _KEPT_AT_ZERO: Final = ("input_tokens", "output_tokens")
 _PROBE: Final = StreamRule(lift=(((), ""), (parse("response")[0].steps, ""), (parse("message")[0].steps, "")))
@@ -157,7 +170,8 @@ def _refuse_many(reading: Reading) -> None:
     frames: list[Document] = [{"body": frame} for frame in reading.frames]
     enveloped = any(w.conditions and all(w.when(frame) for frame in frames) for w in wrappers())
     whole = [frame for frame in frames if any(shape(frame) for shape in whole_answers())]
-    if enveloped or len({text for frame in whole for text in texts(frame, _ID)}) > 1:
+    alone = sum(any(shape(frame) for shape in lone_answers()) for frame in frames)
+    if enveloped or alone > 1 or len({text for frame in whole for text in texts(frame, _ID)}) > 1:
         raise InvalidInput(
             f"{len(frames)} answers were given as one; pass each of them by itself",
             code="many_answers",
@@ -325,6 +339,10 @@ def _names(document: Document, term: Term, profile: Profile) -> Iterator[str]:
 def _usage(answer: _Answer, flavour: Flavour, status: Status) -> dict[str, Quantity]:
     """Usage by the provider's convention; where its total disagrees, by the first other convention that agrees."""
     document = answer.document
+    unreadable = list(_no_counts(document, flavour.usage))
+    if unreadable:
+        answer.notes.extend(unreadable)
+        return {}
     told = measured(document, flavour.total)
     first: tuple[dict[str, Quantity], list[str]] | None = None
     for convention in (flavour.usage, *flavour.otherwise):
@@ -352,6 +370,19 @@ def _amounts(
         told = [amount for amount in (measured(document, term) for term in counted) if amount is not None]
         if told:
             yield meter, sum(told)
+
+
+def _no_counts(document: Document, convention: Mapping[str, tuple[Term, ...]]) -> Iterator[str]:
+    """What was told of a meter and cannot be its count. The rest would be too cheap, so none of it is priced."""
+    for meter, terms in convention.items():
+        for term in terms:
+            amount = measured(document, term)
+            if amount is None:
+                found = [value for path in term for value in find(document.get(path.root), path.steps)]
+                wrong = [value for value in found if is_number(value) and quantity_of(value) is None]
+                yield from (f"{meter} was told as {str(value)[:40]}, which is no count" for value in wrong[:1])
+            elif METERS[meter].whole and not isinstance(amount, int):
+                yield f"{meter} was told as {amount}, but {METERS[meter].unit}s come whole"
 
 
 def _conditions(answer: _Answer, flavour: Flavour) -> dict[str, str]:
@@ -398,7 +429,7 @@ def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity
             answer.notes.append("the stream was cut: its end was not seen, so the usage may be what was told so far")
     if reading.streamed and usage and not any(usage.values()):
         answer.notes.append("all usage of the stream is zero: kept as told, not estimated")
-    if found == "missing":
+    if found == "missing" and not any("was told as" in note for note in answer.notes):
         answer.notes.append(f"the answer bears no usage{': ' if flavour.advice else ''}{flavour.advice}")
 
 

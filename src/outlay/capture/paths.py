@@ -169,6 +169,11 @@ def quantity_of(value: object) -> Quantity | None:
     return int(number) if number == number.to_integral_value() else number.quantize(_NANO).normalize()
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a number, of whatever size and sign: true and false are none."""
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
 def decimal_of(value: object) -> Decimal | None:
     """A finite Decimal, floats by their shortest text; None for what is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):

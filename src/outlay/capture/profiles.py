@@ -160,6 +160,12 @@ def whole_answers() -> tuple[Predicate, ...]:
 
 
 @cache
+def lone_answers() -> tuple[Predicate, ...]:
+    """How an answer is known that is never a chunk, whether or not it bears an id."""
+    return tuple(map(predicate, _tables(COMMON)["many"]["alone"]))
+
+
+@cache
 def flavours(file: str) -> tuple[Flavour, ...]:
     """A provider's flavours: its own, then those its head includes, in order."""
     tables = _tables(file)

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlay.capture.paths import find
+from outlay.capture.paths import find, is_number
 from outlay.capture.plain import attribute, members
 from outlay.errors import InvalidInput
 
@@ -352,7 +352,7 @@ def _merge(body: dict[str, Any], part: Mapping[str, Any], numbers: str) -> None:
             _merge(known, inner, numbers)
         elif isinstance(known, list) and isinstance(value, list) and (numbers == "sum" or not value):
             body[key] = [*known, *value]
-        elif numbers != "last" and _is_number(known) and _is_number(value):
+        elif numbers != "last" and is_number(known) and is_number(value):
             body[key] = _joined(known, value, numbers)
         else:
             body[key] = value
@@ -362,7 +362,3 @@ def _joined(known: Any, value: Any, numbers: str) -> Decimal | int:
     """The sum or the greater of two numbers, exactly: a float counts as its shortest text."""
     first, second = (Decimal(repr(item)) if isinstance(item, float) else item for item in (known, value))
     return first + second if numbers == "sum" else max(first, second)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
