@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -26,6 +26,7 @@ TAIL_MAX: Final = 256
 """A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
 
 _FAR: Final = 1 << 62
+_NOTHING: Final[Mapping[str, object]] = {}
 # Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
 _QUARTER_HOUR: Final = (
     f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
@@ -88,27 +89,40 @@ class Reading:
     def _add_cells(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> None:
         keys = self._key_columns(rollup)
         conditions, bindings = self._where(rollup)
-        statement, columns = "cells", keys
         lead = rollup.dimensions[0]
         if rollup.grain is Grain.DAY and rollup is not WIDE and lead in self.query.where:
             # Its key begins with the day: a seek on each day beats a walk over everyone's cells.
-            statement = "cells_by_day"
-            bindings.insert(0, _json(self._rollup_days(rollup, since, until)))
+            days = _json(self._rollup_days(rollup, since, until))
+            self._add_cells_of("cells_by_day", rollup, keys, conditions, [days, *bindings])
         elif "quarter_hour" in keys and "hour" not in self.query.by:
-            # SQLite sums each window, where a row a quarter hour would be summed here.
-            statement = "cells_by_window"
-            columns = ["windows.first" if name == "quarter_hour" else name for name in keys]
-            bindings.insert(0, _json(self._windows(since, until)))
+            # A question for each window: summing them in one would sort every quarter hour's cells.
+            keys.remove("quarter_hour")
+            conditions = ["quarter_hour >= ? AND quarter_hour < ?", *conditions]
+            for first, after in self._windows(since, until):
+                found = {"quarter_hour": first * QUARTER_HOUR_MICROSECONDS}
+                self._add_cells_of("cells", rollup, keys, conditions, [first, after, *bindings], found)
         else:
             self._limit_time(rollup, since, until, conditions, bindings)
+            self._add_cells_of("cells", rollup, keys, conditions, bindings)
+
+    def _add_cells_of(
+        self,
+        statement: str,
+        rollup: Rollup,
+        keys: Sequence[str],
+        conditions: Sequence[str],
+        bindings: Sequence[object],
+        known: Mapping[str, object] = _NOTHING,
+    ) -> None:
         text = (
             sql(statement)
-            .replace("{keys}", ", ".join(columns))
+            .replace("{keys}", ", ".join(keys))
             .replace("{spans}", ", min(first_at), max(last_at)" if rollup.spans else "")
             .replace("{table}", rollup.name)
             .replace("{conditions}", " AND ".join(conditions) or "1")
         )
-        self._add_rows(keys, self.connection.execute(text, bindings), spans=rollup.spans and "job" in self.query.by)
+        spans = rollup.spans and "job" in self.query.by
+        self._add_rows(keys, rows_of(self.connection, text, bindings), spans=spans, known=known)
 
     def _add_quantities(self, since: Instant | None, until: Instant | None) -> None:
         keys = [name for name in self._key_columns(METERS) if name != "meter"]
@@ -269,13 +283,15 @@ class Reading:
 
     # --- adding grouped rows
 
-    def _add_rows(self, keys: Sequence[str], rows: Iterable[Any], *, spans: bool) -> None:
+    def _add_rows(
+        self, keys: Sequence[str], rows: Iterable[Any], *, spans: bool, known: Mapping[str, object] = _NOTHING
+    ) -> None:
         values = [self._value_of(name) for name in keys]
         width = len(keys)
         for row in rows:
-            found: dict[str, object] = {
-                name: value(part) for name, value, part in zip(keys, values, row, strict=False)
-            }
+            found = dict(known)
+            for name, value, part in zip(keys, values, row, strict=False):
+                found[name] = value(part)
             tally = self.scan.group(self._group_key(found))
             events, failed, unpriced, incomplete, micro, pico = row[width : width + 6]
             amount = micro * PICO_PER_MICRO + pico

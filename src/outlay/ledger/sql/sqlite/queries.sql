@@ -219,15 +219,6 @@ FROM {table} WHERE {conditions} GROUP BY {keys}
 SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico) {spans}
 FROM json_each(?) AS days CROSS JOIN {table} ON {table}.day = days.value AND {conditions} GROUP BY {keys}
 
--- name: cells_by_window
-SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico) {spans}
-FROM (
-    SELECT json_extract(windows.value, '$[0]') AS first, json_extract(windows.value, '$[1]') AS after
-    FROM json_each(?) AS windows
-) AS windows
-CROSS JOIN {table} ON {table}.quarter_hour >= windows.first AND {table}.quarter_hour < windows.after AND {conditions}
-GROUP BY {keys}
-
 -- name: quarter_hours
 SELECT min(quarter_hour), max(quarter_hour) FROM rollup_quarter_hour
 
