@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -62,6 +63,24 @@ def test_no_card_row_is_told_twice(book: PriceBook) -> None:
             for each in rates
         )
         assert [key for key, times in keys.items() if times > 1] == []
+
+
+def test_a_card_row_that_was_not_read_again_says_so_and_bears_its_old_date() -> None:
+    folder = resources.files("outlay.pricing").joinpath("data", "cards")
+    rates = [
+        each for name in sync.CARDS for each in read_card(folder.joinpath(name).read_text(encoding="utf-8"), name)
+    ]
+    checked_in = "2026-11-22"
+    for each in rates:
+        assert each.source_date <= checked_in, each
+        if "not re-read" in each.note:
+            assert each.source_date < "2026-01-01", each
+        # A version of AWS's price list begins with the day of its publication.
+        version = re.search(r"/aws/\w+/(\d{4})(\d\d)(\d\d)\d{6}/", each.source)
+        assert version is None or "-".join(version.groups()) == each.source_date, each
+    old = [each for each in rates if each.source_date < "2026-01-01"]
+    # What stands on readings older than a year is a minority that the cards name; it must not grow unseen.
+    assert len(old) < len(rates) * 0.4, len(old)
 
 
 def test_names_find_the_models_that_genai_prices_finds(book: PriceBook) -> None:

@@ -347,19 +347,36 @@ class Plan:
         return keys | ALWAYS_MATERIAL
 
     def _caveats(self, rates: Sequence[Rate], moment: _Moment) -> tuple[Unrated, ...]:
-        """Conditions whose value no rate in force knows: the lines then stand at the base rate, incomplete."""
+        """Conditions whose value no rate in force knows, or knows only together with others that this call has
+        otherwise (a reserved price of another region): the lines then stand at the base rate, incomplete.
+        """
         used = self._keys_of({rate.meter for rate in rates}) if rates else set()
         found = []
         for key, value in self._conditions.items():
             known = self._values_in_force(key, moment)
-            if key not in used or value in known:
+            if key not in used or (value in known and not self._known_elsewhere(rates, key, value, moment)):
                 continue
             listed = f"known are {', '.join(sorted(known))}" if known else "it has none at this time"
+            if value in known:
+                listed = "but under other conditions than these"
             reason = (
                 f"{self.resolution.service} has no rate for {key}={value}, {listed}; lines stand at the base rate"
             )
             found.append(Unrated(key, 0, reason))
         return tuple(found)
+
+    def _known_elsewhere(self, rates: Sequence[Rate], key: str, value: str, moment: _Moment) -> bool:
+        """Whether a listed rate without the condition was chosen, while the meter's rates with it hold elsewhere.
+
+        The user's own rate without the condition is meant for all of its values.
+        """
+        listed = [rate for rate in rates if rate.origin == "catalogue"]
+        left_out = {rate.meter for rate in listed if all(each.lower() != key for each in rate.conditions)}
+        return any(
+            rate.meter in left_out and moment.within(rate) and self._contradicts(rate)
+            for rate in self.resolution.rates
+            if (key, value) in {(name.lower(), each.lower()) for name, each in rate.conditions.items()}
+        )
 
     def _values_in_force(self, key: str, moment: _Moment) -> set[str]:
         return {

@@ -71,8 +71,8 @@ def test_the_voice_follows_its_price_change_to_the_last_character(whole: outlay.
     before = _usage("characters", range(CONTRACT_DAY))
     after = _usage("characters", range(CONTRACT_DAY, 90))
     voice = whole.costs((), where={"provider": "elevenlabs"}).total.amount
-    # $0.10 per 1,000 characters as published, $0.08 by the simulated contract.
-    assert voice == before * Decimal("0.10") / 1000 + after * Decimal("0.08") / 1000
+    # $0.10 per 1,000 characters as published until 29 September, $0.06 by the simulated contract from the 22nd.
+    assert voice == before * Decimal("0.10") / 1000 + after * Decimal("0.06") / 1000
     assert before > 100_000 < after
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.pricing.builders import book_of, event, listed, shipped
+from tests.unit.pricing.builders import book_of, event, listed, own, shipped
 
 from outlay.model import PricingStatus
 from outlay.pricing.rate import rate
@@ -98,6 +98,17 @@ def test_a_tier_before_the_day_from_which_it_is_published_is_incomplete() -> Non
     rating = rate(tier, shipped())
     assert (rating.status, rating.amount) == (PricingStatus.INCOMPLETE, 2_500_000_000)
     assert "it has none at this time" in rating.unrated[0].reason or "known are" in rating.unrated[0].reason
+
+
+def test_a_price_that_is_listed_for_another_region_only_is_not_the_base_rate_in_silence() -> None:
+    arm = {"region": "eu-west-1", "architecture": "arm64"}
+    rating = rate(event("acme", "fn", {"gb_seconds": 1}, conditions=arm), book_of(*REGIONS))
+    assert (rating.status, rating.amount) == (PricingStatus.INCOMPLETE, 10_000_000)
+    assert rating.unrated[0].reason.startswith("fn has no rate for architecture=arm64, but under other conditions")
+    # The user's own rate without the condition is meant for both architectures.
+    mine = own("fn", "gb_seconds", "0.000009", conditions={"region": "eu-west-1"})
+    rating = rate(event("acme", "fn", {"gb_seconds": 1}, conditions=arm), book_of(*REGIONS, user=[mine]))
+    assert (rating.status, rating.amount) == (PricingStatus.PRICED, 9_000_000)
 
 
 def test_another_houses_tier_is_not_borrowed_with_its_model() -> None:

@@ -195,6 +195,12 @@ def test_published_prices_that_the_documents_misstate_stay_as_published() -> Non
     )
     titan = cost("bedrock", "amazon.titan-embed-text-v2:0", {"input_tokens": 10**6})
     assert (sonnet, titan) == (Decimal("18.00"), Decimal("0.02"))
+    # 18 s × 0.0001; the document has 0.0004, the list price until September 2026
+    assert cost("aws", "transcribe", {"audio_seconds": 18}, region="us-east-1") == Decimal("0.0018")
+    # 0.032384 × 730 + 0.003556 × 1,460: a fifth off, not 17 %
+    used: dict[str, Quantity] = {"vcpu_hours": 730, "gb_hours": 1460}
+    plan = cost("aws", "fargate", used, region="us-east-1", purchase="compute_savings_1y")
+    assert plan == Decimal("28.83208")
 
 
 @pytest.mark.parametrize(

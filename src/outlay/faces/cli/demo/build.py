@@ -24,7 +24,7 @@ PLAN: Final = "demo_plan"
 DONE: Final = "demo_done"
 """The setting that says that the demo is whole."""
 
-CONTRACT_PRICE: Final = "0.08"
+CONTRACT_PRICE: Final = "0.06"
 CONTRACT_PER: Final = 1_000
 CONTRACT_SOURCE: Final = "simulated contract of Lumen Works"
 
