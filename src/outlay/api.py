@@ -19,14 +19,15 @@ from outlay.arguments import (
     When,
     calls_of,
     read_rate,
+    read_text,
 )
 from outlay.bills import ImportedStatement, import_rows
 from outlay.calls import Call, Function, attributed, inherited, tracked_function
 from outlay.capture.extract import extract
-from outlay.capture.intake import build_event
+from outlay.capture.intake import COUNT_MAX, build_event
 from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock
-from outlay.errors import InvalidInput
+from outlay.errors import InvalidInput, PriceBookError
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
 from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
@@ -42,6 +43,7 @@ NOT_KEPT: Final = {"none": "no_usage", "pending": "pending"}
 """What an answer may tell of which nothing is kept, and the outcome of its receipt."""
 
 NO_FIELDS: Final[Mapping[str, Any]] = {}
+RETAINED_DAYS_MAX: Final = 36_525
 SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
@@ -188,6 +190,7 @@ class Ledger(LedgerReader):
 
         `changes` are fields of `record`. The occurred time stays. Raises NotFound, InvalidInput, EventConflict.
         """
+        reason = read_text(reason, "reason")
         entries = self._versions(id, day)
         fixed = sorted(changes.keys() & {"id", "time", "time_to"})
         if fixed:
@@ -199,6 +202,7 @@ class Ledger(LedgerReader):
 
     def cancel(self, id: str, *, reason: str, day: date | str | None = None) -> Receipt:
         """Take an event out of all sums by a reversal; it stays readable."""
+        reason = read_text(reason, "reason")
         entries = self._versions(id, day)
         entry = self.recorder.correct(entries, None, reason)
         return Receipt.of_entry(entry, "cancelled", self.currency, (*entries, entry))
@@ -240,8 +244,9 @@ class Ledger(LedgerReader):
 
     def finish(self, job: str, *, units: int = 1, status: str = "ok") -> None:
         """Say what a job produced: cost per unit divides all its calls by `units`. The last word counts."""
-        if isinstance(units, bool) or not isinstance(units, int) or units < 0:
+        if isinstance(units, bool) or not isinstance(units, int) or not 0 <= units <= COUNT_MAX:
             raise InvalidInput("units is how many things the job produced, from 0", code="bad_count", field="units")
+        job, status = read_text(job, "job"), read_text(status, "status")
         self.store.finish_job(JobOutcome(job=job, units=units, status=status, recorded_at=self.clock.now()))
 
     # Prices
@@ -296,6 +301,8 @@ class Ledger(LedgerReader):
             text = Path(path).read_text()
         except OSError as error:
             raise InvalidInput(f"{path} cannot be read: {error.strerror}", code="no_such_file") from error
+        except UnicodeDecodeError as error:
+            raise PriceBookError(f"{path} is not TOML: it is no UTF-8 text", code="bad_price_file") from error
         return self.recorder.add_price_file(text, str(path), force=force)
 
     def add_exchange_rate(self, *, currency: str, price: str | Decimal, date: str, source: str) -> None:
@@ -313,8 +320,8 @@ class Ledger(LedgerReader):
 
     def retain(self, *, days: int = 90) -> Retained:
         """Drop single events older than `days` whole UTC days, after a checkpoint; sums stay for ever."""
-        if days < 1:
-            raise InvalidInput("retention keeps at least one day", code="bad_days", field="days")
+        if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= RETAINED_DAYS_MAX:
+            raise InvalidInput("retention keeps at least one day, in whole days", code="bad_days", field="days")
         self._flush()
         now = self.clock.now()
         return self.store.retain(now // DAY_MICROSECONDS - days, now)

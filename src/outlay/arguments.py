@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypedDict
 
 from outlay.capture.extract import Extraction
-from outlay.clock import Clock, Instant, date_to_day, local_midnight, to_instant
+from outlay.capture.intake import required_text
+from outlay.clock import Clock, Instant, date_to_day, local_midnight, to_datetime, to_instant
 from outlay.errors import InvalidInput
 from outlay.meters import meter_named
 from outlay.model import ATTRIBUTIONS, Rate
@@ -84,6 +85,8 @@ class RateFields(TypedDict, total=False):
 
 def checked_dimensions(names: str | Sequence[str], *, times: bool) -> tuple[str, ...]:
     """Names to group or filter by. Raises InvalidInput `unknown_dimension`."""
+    if not isinstance(names, str | Iterable):
+        raise InvalidInput("give the name of a dimension, or a list of names", code="unknown_dimension")
     chosen = (names,) if isinstance(names, str) else tuple(names)
     known = (*DIMENSIONS, *TIME_GROUPS) if times else DIMENSIONS
     for name in chosen:
@@ -95,25 +98,39 @@ def checked_dimensions(names: str | Sequence[str], *, times: bool) -> tuple[str,
 
 
 def read_where(where: Where) -> dict[str, tuple[str | None, ...]]:
-    """A filter as the store takes it. Raises InvalidInput `unknown_dimension`."""
+    """A filter as the store takes it, values as `record` keeps them: 42 as its text.
+
+    Raises InvalidInput `unknown_dimension`, `bad_filter` or `bad_text`.
+    """
+    if not isinstance(where, Mapping | None):
+        raise InvalidInput("where is a mapping of dimension to a value or a list of values", code="bad_filter")
     chosen: dict[str, tuple[str | None, ...]] = {}
     for name, value in (where or {}).items():
-        checked_dimensions(name, times=False)
-        chosen[name] = (value,) if value is None or isinstance(value, str) else tuple(value)
+        checked_dimensions((name,), times=False)
+        values = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
+        chosen[name] = tuple(None if one is None else read_text(one, str(name)) for one in values)
     return chosen
 
 
 def read_when(value: When, zone: str, clock: Clock) -> Instant | None:
-    """An instant: dates and naive times are local to `zone`, a timedelta counts back from now."""
+    """An instant: dates and naive times are local to `zone`, a timedelta counts back from now.
+
+    Raises InvalidInput `bad_time`, also for what lies in no year from 1 to 9999.
+    """
     if value is None:
         return None
-    if isinstance(value, timedelta):
-        return clock.now() - value // timedelta(microseconds=1)
-    if isinstance(value, str) and len(value.strip()) == 10:
-        value = read_date(value)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return local_midnight(date_to_day(value), zone)
-    return to_instant(value, zone)
+    try:
+        if isinstance(value, timedelta):
+            value = clock.now() - value // timedelta(microseconds=1)
+        if isinstance(value, str) and len(value.strip()) == 10:
+            value = read_date(value)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return local_midnight(date_to_day(value), zone)
+        instant = to_instant(value, zone)
+        to_datetime(instant, zone)
+    except OverflowError as error:
+        raise InvalidInput("a time lies in no year from 1 to 9999", code="bad_time") from error
+    return instant
 
 
 def read_date(value: date | str) -> date:
@@ -122,8 +139,18 @@ def read_date(value: date | str) -> date:
         return value
     try:
         return date.fromisoformat(value.strip())
-    except ValueError as error:
-        raise InvalidInput(f"{value[:40]!r} is no date such as 2026-11-22", code="bad_time") from error
+    except (ValueError, AttributeError) as error:
+        raise InvalidInput(f"{str(value)[:40]!r} is no date such as 2026-11-22", code="bad_time") from error
+
+
+def read_text(value: object, field: str) -> str:
+    """A name as `record` keeps it: 42 as its text. Raises InvalidInput `missing_field`, `bad_text`, `nul_byte` or
+    `text_too_long`.
+    """
+    text = required_text(value, field) if value is not None else None
+    if text is None:
+        raise InvalidInput(f"{field} is not given", code="missing_field", field=field)
+    return text
 
 
 def read_rate(
@@ -139,8 +166,11 @@ def read_rate(
     fields: RateFields,
 ) -> Rate:
     """A price of the user's own. Raises InvalidInput: `float_money`, `unknown_meter`, `negative_price`, `bad_per`,
-    `empty_span`, `not_a_number`.
+    `empty_span`, `not_a_number`, `bad_currency`, `bad_text`, `unknown_field`.
     """
+    unknown = sorted(fields.keys() - RateFields.__annotations__.keys())
+    if unknown:
+        raise InvalidInput(f"a price has no field {', '.join(unknown)}", code="unknown_field")
     if isinstance(price, float | bool):
         raise InvalidInput("a float price would not be exact; give a string such as '0.01'", code="float_money")
     per = fields.get("per", 1)
@@ -152,27 +182,49 @@ def read_rate(
     if valid_from is not None and valid_to is not None and valid_from >= valid_to:
         raise InvalidInput("valid_to does not lie after valid_from", code="empty_span")
     return Rate(
-        provider=provider,
-        service=service,
+        provider=read_text(provider, "provider"),
+        service=read_text(service, "service"),
         meter=meter_named(meter).name,
         price=amount,
         per=per,
-        currency=fields.get("currency", currency),
-        conditions={name: str(value) for name, value in fields.get("conditions", {}).items()},
+        currency=checked_currency(fields.get("currency") or currency),
+        conditions=_conditions(fields.get("conditions")),
         valid_from=valid_from,
         valid_to=valid_to,
-        minimum=_optional_decimal(fields.get("minimum"), "minimum"),
-        increment=_optional_decimal(fields.get("increment"), "increment"),
-        attempts=fields.get("attempts", False),
-        source=fields.get("source", ""),
-        note=fields.get("note", ""),
+        minimum=_optional_quantity(fields.get("minimum"), "minimum"),
+        increment=_optional_quantity(fields.get("increment"), "increment"),
+        attempts=bool(fields.get("attempts", False)),
+        source=str(fields.get("source") or ""),
+        note=str(fields.get("note") or ""),
         origin="user",
         recorded_at=recorded_at,
     )
 
 
-def _optional_decimal(value: str | Decimal | None, what: str) -> Decimal | None:
-    return None if value is None else parse_decimal(value, what)
+def _optional_quantity(value: str | Decimal | None, what: str) -> Decimal | None:
+    if value is None:
+        return None
+    if isinstance(value, float | bool):
+        raise InvalidInput(f"a float {what} would not be exact; give a string such as '0.5'", code="float_money")
+    amount = parse_decimal(str(value), what)
+    if amount <= 0:
+        raise InvalidInput(f"{what} is {amount}; give more than 0, or leave it out", code="not_a_number")
+    return amount
+
+
+def _conditions(conditions: object) -> dict[str, str]:
+    if not isinstance(conditions, Mapping | None):
+        raise InvalidInput("conditions is a mapping of name to value", code="bad_text", field="conditions")
+    return {
+        read_text(name, "conditions"): read_text(value, "conditions") for name, value in (conditions or {}).items()
+    }
+
+
+def checked_currency(currency: object) -> str:
+    """An ISO 4217 code: three capital letters. Raises InvalidInput `bad_currency`."""
+    if isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isupper():
+        return currency
+    raise InvalidInput(f"currency {str(currency)[:40]!r} is no ISO code such as USD", code="bad_currency")
 
 
 def calls_of(
@@ -221,7 +273,7 @@ def of_extraction(found: Extraction, fields: Mapping[str, Any]) -> dict[str, Any
     for name, value in fields.items():
         if value is None:
             continue
-        if name in ("conditions", "parameters", "usage") and merged.get(name):
+        if name in ("conditions", "parameters", "usage") and merged.get(name) and isinstance(value, Mapping):
             merged[name] = {**merged[name], **value}
         else:
             merged[name] = value

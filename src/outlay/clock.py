@@ -137,9 +137,9 @@ def zone_info(zone: str) -> ZoneInfo:
     """The IANA zone. Raises InvalidInput `unknown_zone`."""
     try:
         return ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
         raise InvalidInput(
-            f"zone {zone[:40]!r} is not in the IANA database; use one such as Europe/Berlin", code="unknown_zone"
+            f"zone {str(zone)[:40]!r} is not in the IANA database; use one such as Europe/Berlin", code="unknown_zone"
         ) from error
 
 

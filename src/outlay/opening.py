@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 from outlay.api import Ledger
+from outlay.arguments import checked_currency
 from outlay.clock import Clock, SystemClock, zone_info
 from outlay.config import Settings, load_settings
 from outlay.errors import InvalidInput
@@ -25,6 +27,9 @@ def open_ledger(
 ) -> Ledger:
     """As `outlay.open`."""
     zone_info(zone)
+    checked_currency(currency)
+    if not isinstance(address, str | PathLike) or not str(address):
+        raise InvalidInput(f"address is {address!r}; give a path, sqlite:///path or memory:", code="unknown_address")
     if synchronous not in SYNCHRONOUS:
         raise InvalidInput(f"synchronous is {synchronous!r}; use normal or full", code="bad_setting")
     clock = clock or SystemClock()

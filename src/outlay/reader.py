@@ -10,9 +10,9 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from outlay.answers import Costs, Job
-from outlay.arguments import When, Where, checked_dimensions, read_date, read_when, read_where
-from outlay.clock import Clock, Instant, date_to_day
-from outlay.errors import AmbiguousId, NotFound
+from outlay.arguments import When, Where, checked_dimensions, read_date, read_text, read_when, read_where
+from outlay.clock import Clock, Instant, date_to_day, zone_info
+from outlay.errors import AmbiguousId, InvalidInput, NotFound
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, LedgerStore
 from outlay.model import CostQuery, CostTable, Entry, Outcome
@@ -50,6 +50,7 @@ class LedgerReader:
         self._flush()
         groups = checked_dimensions(by, times=True)
         zone_name = zone or self.store.home_zone
+        zone_info(zone_name)
         query = CostQuery(
             by=groups,
             where=read_where(where),
@@ -73,6 +74,10 @@ class LedgerReader:
         until: When = None,
     ) -> Costs:
         """The dearest jobs, users, features, …; `minimum` leaves out what cost less."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise InvalidInput(
+                "limit is how many rows to give: a whole number from 0", code="bad_count", field="limit"
+            )
         table = self.costs((by,), where=where, since=since, until=until).table
         least = None if minimum is None else decimal_to_pico(minimum)
         rows = sorted(table.rows, key=lambda row: (-row.amount, str(row.keys)))
@@ -82,6 +87,7 @@ class LedgerReader:
     def job(self, name: str) -> Job:
         """All calls of one job: a video, a document, a ticket. Raises NotFound `no_such_job`."""
         self._flush()
+        name = read_text(name, "job")
         receipts = self._live(self.store.job_entries(name))
         outcome = self.store.job_outcomes([name]).get(name)
         if not receipts and outcome is None:
@@ -91,6 +97,7 @@ class LedgerReader:
     def request(self, id: str) -> Job:
         """All calls of one request of a user's, over every service. Raises NotFound `no_such_request`."""
         self._flush()
+        id = read_text(id, "request")
         entries = self.store.entries(EntryFilter(where={"request": (id,)}, live_only=False))
         receipts = self._live(list(entries))
         if not receipts:
@@ -117,6 +124,7 @@ class LedgerReader:
     # Inner
 
     def _versions(self, id: str, day: date | str | None) -> list[Entry]:
+        id = read_text(id, "id")
         days = None if day is None else [date_to_day(read_date(day))]
         found = self.store.versions(id, days)
         if not found:

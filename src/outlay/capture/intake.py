@@ -215,7 +215,8 @@ def _slow_quantity(name: str, value: object) -> Quantity:
     return result
 
 
-def _required(value: object, field: str) -> str:
+def required_text(value: object, field: str) -> str:
+    """A name, as an event keeps it. Raises InvalidInput `missing_field`, `bad_text`, `nul_byte`, `text_too_long`."""
     text = _text(value, field)
     if text is None:
         raise InvalidInput(f"{field} is empty", code="missing_field", field=field)
@@ -268,11 +269,11 @@ def _flatten(values: Mapping[str, object], prefix: str, flat: dict[str, str], fi
     for name, value in values.items():
         if type(value) is str and not prefix:
             text = _text(value, field) if len(value) <= TEXT_CHARACTERS_MAX else value
-            flat[_required(name, field)] = text or ""
+            flat[required_text(name, field)] = text or ""
         elif isinstance(value, Mapping) and depth < 8:
             _flatten(value, f"{prefix}{name}.", flat, field, depth + 1)
         elif value is not None:
-            flat[_required(f"{prefix}{name}", field)] = _scalar_text(value, field)
+            flat[required_text(f"{prefix}{name}", field)] = _scalar_text(value, field)
 
 
 def _scalar_text(value: object, field: str) -> str:
@@ -293,11 +294,11 @@ def _parameters(parameters: Mapping[str, object], _: str) -> dict[str, Parameter
                 field="parameters",
             )
         if isinstance(value, Decimal) or (isinstance(value, float) and not isfinite(value)):
-            clean[_required(name, "parameters")] = str(value)
+            clean[required_text(name, "parameters")] = str(value)
         elif value is None or isinstance(value, bool | int | float):
-            clean[_required(name, "parameters")] = value
+            clean[required_text(name, "parameters")] = value
         else:
-            clean[_required(name, "parameters")] = _text(value, "parameters")
+            clean[required_text(name, "parameters")] = _text(value, "parameters")
     if len(clean) > TAGS_MAX:
         raise InvalidInput(f"parameters hold more than {TAGS_MAX} names", code="tags_too_large", field="parameters")
     return clean
@@ -380,7 +381,7 @@ def _later(value: object, _: str) -> object:
 
 _TEXT_FIELDS: Final = frozenset(("operation", *ATTRIBUTIONS, "step", "call_key", "provider", "service", "id"))
 _CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
-    **dict.fromkeys(("provider", "service", "id"), _required),
+    **dict.fromkeys(("provider", "service", "id"), required_text),
     **dict.fromkeys(("operation", *ATTRIBUTIONS, "step", "call_key"), _text),
     **dict.fromkeys(("conditions", "tags"), _pairs),
     **dict.fromkeys(("time", "time_to", "reported_cost"), _later),
