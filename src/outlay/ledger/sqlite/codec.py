@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from outlay.clock import DAY_MICROSECONDS
+from outlay.errors import LedgerCorrupt
 from outlay.ledger import rules
 from outlay.ledger.rules import quantity_of
 from outlay.ledger.sqlite.names import Ids, Names
@@ -281,15 +282,20 @@ class Decoder:
         self._names = names
 
     def entry(self, columns: Sequence[Any]) -> Entry:
-        """The entry of a row of table entry."""
+        """The entry of a row of table entry. Raises LedgerCorrupt where it cannot be unpacked."""
         row = Row._make(columns)
-        body = _decode_body(row.body)
+        try:
+            return self._entry(row, _decode_body(row.body), decode_lines(row.lines))
+        except (msgspec.DecodeError, IndexError) as error:
+            raise LedgerCorrupt(f"entry {row.seq} cannot be unpacked; restore a backup") from error
+
+    def _entry(self, row: Row, body: _Body, lines: Lines) -> Entry:
         rare = body.rare or _Rare()
         basis = BASES[row.basis]
         own_day = row.occurred_from // DAY_MICROSECONDS
         return Entry(
             event=self._event(row, body, rare, basis),
-            rating=self._rating(row, body, rare, basis),
+            rating=self._rating(row, lines, body, rare, basis),
             recorded_at=row.recorded_at,
             counted_at=row.occurred_from if row.counted_at is None else row.counted_at,
             fingerprint=row.fingerprint,
@@ -339,8 +345,7 @@ class Decoder:
             time_given=bool(body.flags & _TIME_GIVEN),
         )
 
-    def _rating(self, row: Row, body: _Body, rare: _Rare, basis: Basis) -> Rating:
-        lines = decode_lines(row.lines)
+    def _rating(self, row: Row, lines: Lines, body: _Body, rare: _Rare, basis: Basis) -> Rating:
         return Rating(
             lines=tuple([self._line(line) for line in lines.priced]),
             amount=row.micro * PICO_PER_MICRO + row.pico,

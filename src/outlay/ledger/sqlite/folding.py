@@ -13,6 +13,7 @@ from typing import Final
 import apsw
 import msgspec
 
+from outlay.errors import LedgerCorrupt
 from outlay.ledger.folding import (
     CAPPED_DIMENSIONS,
     OVERFLOW,
@@ -60,7 +61,10 @@ def gather(connection: apsw.Connection, meta: Meta, limit: int, day_of: Callable
     width = 1 + len(WIDE.dimensions)
     for row in rows(connection, "fold_wide"):
         folded.cells[WIDE.name][row[:width]] = _cell(row[width:])
-    folded.cells[METERS.name] = _sum_meters(connection)
+    try:
+        folded.cells[METERS.name] = _sum_meters(connection)
+    except (msgspec.DecodeError, ValueError, TypeError, IndexError) as error:
+        raise _not_unpacked() from error
     return folded
 
 
@@ -125,7 +129,10 @@ def write(connection: apsw.Connection, folded: Folded, news: list[tuple[int, int
 
 def shares_of(lines: bytes) -> Shares:
     """(meter, picounits, billionths) of each line and unpriced meter of a packed entry."""
-    unpacked = decode_lines(lines)
+    try:
+        unpacked = decode_lines(lines)
+    except msgspec.DecodeError as error:
+        raise _not_unpacked() from error
     shares = [
         (line.meter, line.micro * PICO_PER_MICRO + line.pico, line.whole * _NANO_PER_UNIT + line.nano)
         for line in unpacked.priced
@@ -133,6 +140,10 @@ def shares_of(lines: bytes) -> Shares:
     if unpacked.unrated:
         shares += [(one.meter, 0, one.whole * _NANO_PER_UNIT + one.nano) for one in unpacked.unrated]
     return shares
+
+
+def _not_unpacked() -> LedgerCorrupt:
+    return LedgerCorrupt("a packed entry cannot be unpacked; restore a backup")
 
 
 def with_other(key: Key, id_of: Callable[[str], int]) -> Key:
