@@ -81,6 +81,11 @@ def test_a_provider_s_answer_is_recorded_from_standard_input() -> None:
     assert "secret words" not in shown
 
 
+def test_names_to_group_by_may_be_repeated() -> None:
+    run("record", *STORY, "--usage", "output_tokens=100000")
+    assert run_json("costs", "--by", "day", "--by", "provider")["by"] == ["day", "provider"]
+
+
 def test_costs_group_filter_and_cut_by_time() -> None:
     record("--feature", "story", "--user", "ana", "--tag", "tier=a")
     record("--feature", "story", "--time", "2026-03-02T23:30:00Z")

@@ -32,15 +32,16 @@ if TYPE_CHECKING:
 
 def costs(
     by: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--by",
             "-b",
             metavar="NAMES",
-            help="What to group by, with commas: day, provider, service, feature, user, tag.x, category, …; "
-            "empty for the total.",
+            help="What to group by, with commas or repeated: day, provider, service, feature, user, tag.x, category, "
+            "…; empty for the total.",
+            show_default="provider,service",
         ),
-    ] = "provider,service",
+    ] = None,
     category: Annotated[
         bool, typer.Option("--category", help="Group by category (patterns in outlay.toml), as --by category.")
     ] = False,
@@ -73,7 +74,7 @@ def costs(
     form = form_of(json, csv)
     groups = (
         *(("category",) if category else ()),
-        *read_names(by if not category or by != "provider,service" else ""),
+        *read_names("" if category and by is None else "provider,service" if by is None else ",".join(by)),
     )
     with opened(ledger) as book:
         first, last = read_span(book, since, until, zone)
