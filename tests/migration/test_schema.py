@@ -8,10 +8,10 @@ import apsw
 import pytest
 from tests.ledger_entries import make_entry
 
-from outlay.errors import LedgerCorrupt, SchemaTooNew
+from outlay.errors import LedgerCorrupt, LedgerError, SchemaTooNew
 from outlay.ledger.folding import measures_of
 from outlay.ledger.rollups import ROLLUPS
-from outlay.ledger.sqlite import SqliteStore
+from outlay.ledger.sqlite import SqliteStore, connections
 from outlay.ledger.sqlite.folding import key_columns
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, migration, schema
 
@@ -73,3 +73,34 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(LedgerCorrupt, match="another program's"):
         SqliteStore(path)
     assert path.read_bytes() == before
+
+
+def test_an_older_ledger_is_brought_up_to_date_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+    store = SqliteStore(path)
+    store.append([make_entry("a")])
+    store.close()
+    monkeypatch.setattr(connections, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(connections, "migration", lambda version: f"CREATE TABLE added_{version} (a INTEGER) STRICT")
+    store = SqliteStore(path)
+    assert store.append([make_entry("a")])[0].code == "exists"
+    store.close()
+    connection = apsw.Connection(str(path))
+    assert connection.pragma("user_version") == SCHEMA_VERSION + 1
+    assert connection.table_exists("main", f"added_{SCHEMA_VERSION + 1}")
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.db"
+    SqliteStore(path).close()
+    monkeypatch.setattr(connections, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(connections, "migration", lambda _: "CREATE TABLE added (a); SELECT nonsense")
+    with pytest.raises(LedgerError):
+        SqliteStore(path)
+    monkeypatch.undo()
+    store = SqliteStore(path)
+    assert store.facts()["schema"] == str(SCHEMA_VERSION)
+    store.close()

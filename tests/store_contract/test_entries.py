@@ -164,7 +164,8 @@ def test_the_same_id_with_another_body_is_refused_by_the_field_that_differs(
     store: LedgerStore, field: str, other: object
 ) -> None:
     store.append([make_entry("a")])
-    changed = make_entry("a", NOON + 1) if field == "time" else make_entry("a", **{field: other})
+    fields: dict[str, Any] = {field: other}
+    changed = make_entry("a", NOON + 1) if field == "time" else make_entry("a", **fields)
     assert codes(store, changed) == [f"exists_with_different_{field}"]
     assert len(list(store.entries(EntryFilter()))) == 1
 
@@ -207,6 +208,15 @@ def test_a_batch_knows_its_own_entries(store: LedgerStore) -> None:
     assert [entry.seq for entry in store.entries(EntryFilter())] == [1, 2, 3]
 
 
+def test_a_batch_sent_again_whole_or_in_part_is_known(store: LedgerStore) -> None:
+    store.append([make_entry("a"), make_entry("b")])
+    assert codes(store, make_entry("b"), make_entry("a")) == ["exists", "exists"]
+    assert codes(store, make_entry("c"), make_entry("a")) == ["created", "exists"]
+    assert codes(store, make_entry("d"), make_entry("e", probe_days=(TODAY - 1,))) == ["created", "created"]
+    late = make_entry("a", NOON + DAY, probe_days=(TODAY,))
+    assert codes(store, make_entry("f"), late) == ["created", "exists_with_different_time"]
+
+
 def test_an_empty_batch_is_no_work(store: LedgerStore) -> None:
     assert store.append([]) == []
     assert store.amend([]) == []
@@ -223,13 +233,28 @@ def test_prices_that_changed_meanwhile_stop_the_append(store: LedgerStore) -> No
 
 
 def test_one_bad_entry_leaves_nothing_of_its_batch(store: LedgerStore) -> None:
-    huge = make_entry("huge")
-    line = PricedLine("input_tokens", 1, 10**24, None)
-    huge = msgspec.structs.replace(huge, rating=Rating((line,), 10**24, PricingStatus.PRICED))
-    with pytest.raises(InvalidInput) as raised:
-        store.append([make_entry("a"), huge])
-    assert raised.value.code == "amount_too_large"
+    huge = PricedLine("input_tokens", 1, 10**24, None)
+    back = PricedLine("input_tokens", 1, -(10**24), None)
+    for lines in ((huge,), (huge, back)):
+        rating = Rating(lines, sum(line.amount for line in lines), PricingStatus.PRICED)
+        with pytest.raises(InvalidInput) as raised:
+            store.append([make_entry("a"), msgspec.structs.replace(make_entry("huge"), rating=rating)])
+        assert raised.value.code == "amount_too_large"
     assert list(store.entries(EntryFilter())) == []
+
+
+def test_a_line_of_more_calls_than_can_be_counted_is_refused(store: LedgerStore) -> None:
+    line = PricedLine("input_tokens", 2**40, 0, None)
+    entry = msgspec.structs.replace(make_entry("a", count=2**40), rating=Rating((line,), 0, PricingStatus.PRICED))
+    with pytest.raises(InvalidInput) as raised:
+        store.append([entry])
+    assert raised.value.code == "quantity_too_large"
+
+
+def test_a_quantity_of_more_than_nine_decimals_is_refused() -> None:
+    with pytest.raises(InvalidInput) as raised:
+        rules.nano_of(Decimal("0.0000000001"))
+    assert raised.value.code == "too_precise"
 
 
 @pytest.mark.parametrize(

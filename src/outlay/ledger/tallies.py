@@ -104,22 +104,6 @@ class Tally:
         self.first_at = first if self.first_at is None or first < self.first_at else self.first_at
         self.last_at = last if self.last_at is None or last > self.last_at else self.last_at
 
-    def merge(self, other: Tally) -> None:
-        """Add all of another tally."""
-        self.events += other.events
-        self.failed += other.failed
-        self.unpriced += other.unpriced
-        self.incomplete += other.incomplete
-        self.amount += other.amount
-        for basis, amount in other.basis.items():
-            self.basis[basis] = self.basis.get(basis, 0) + amount
-        for meter, quantity in other.quantities.items():
-            self.add_quantity(meter, quantity)
-        for price, calls in other.prices.items():
-            self.add_price(price, calls)
-        if other.first_at is not None and other.last_at is not None:
-            self.span(other.first_at, other.last_at)
-
     @property
     def empty(self) -> bool:
         """Whether nothing is left, as after a cancelled event."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.ledger_entries import DAY, NOON, TODAY, make_entry
 
-from outlay.errors import InvalidInput
+from outlay.errors import InvalidInput, LedgerClosed, OpenedBeforeFork
 from outlay.ledger import rules
 from outlay.ledger.sqlite import SqliteStore
 from outlay.ledger.sqlite.statements import rows_of
@@ -100,6 +103,33 @@ def test_tag_sets_beyond_the_days_limit_are_kept_for_their_entry_alone(tmp_path:
     store.retain(TODAY - 5, NOON)
     with store._connections.reading() as connection:
         assert len(list(rows_of(connection, "SELECT * FROM tag_set"))) == 1
+    store.close()
+
+
+def test_what_no_column_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    """The recorder's fingerprint refuses these first; the store does not rely on it."""
+    store = opened(tmp_path)
+    known = make_entry("known", user="u")
+    store.append([known])
+    for fields, code in (
+        ({"parameters": {"seed": 2**70}}, "number_too_large"),
+        ({"error": "\ud800"}, "bad_text"),
+        ({"occurred_to": 2**70}, "number_too_large"),
+        ({"request": "\ud800"}, "bad_text"),
+        ({"user": "\ud800"}, "bad_text"),
+    ):
+        event = msgspec.structs.replace(known.event, id="bad", **fields)
+        bad = msgspec.structs.replace(known, event=event)
+        for entries in ([bad], [bad, make_entry("new", user="new")]):
+            with pytest.raises(InvalidInput) as raised:
+                store.append(entries)
+            assert raised.value.code == code
+        event = msgspec.structs.replace(event, id="known")
+        amendment = Amendment(1, msgspec.structs.replace(bad, event=event), NOON, "bad")
+        with pytest.raises(InvalidInput) as raised:
+            store.amend([amendment])
+        assert raised.value.code == code
+    assert len(list(store.entries(EntryFilter(live_only=False)))) == 1
     store.close()
 
 
@@ -268,3 +298,72 @@ def test_appending_in_one_call_or_one_by_one_is_the_same(tmp_path: Path) -> None
     assert codes == [one.code for entry in entries for one in apart.append([entry])]
     together.close()
     apart.close()
+
+
+def test_a_ledger_dropped_without_closing_is_closed_by_its_finalizer(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.append([make_entry("a")])
+    list(store.entries(EntryFilter()))
+    files = len(list(Path("/proc/self/fd").iterdir()))
+    del store
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) < files
+
+
+def test_closing_while_another_reads_lets_it_end(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.append([make_entry("a")])
+    with store._connections.reading() as connection:
+        store.close()
+        assert list(rows_of(connection, "SELECT id FROM entry")) == [("a",)]
+    with pytest.raises(LedgerClosed):
+        store.epoch()
+
+
+def test_in_a_process_that_was_forked_unseen_nothing_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    store.append([make_entry("a")])
+    mine = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: mine + 1)
+    with pytest.raises(OpenedBeforeFork):
+        store.append([make_entry("b")])
+    with pytest.raises(OpenedBeforeFork):
+        store.epoch()
+    store._connections.before_fork()
+    store._connections.after_fork_in_parent()
+    store._connections.after_fork_in_child()
+    store._connections._finalizer()
+    store.close()
+    monkeypatch.undo()
+    again = opened(tmp_path)
+    assert [entry.event.id for entry in again.entries(EntryFilter())] == ["a"]
+    again.close()
+
+
+def test_a_forks_two_sides_reopen(tmp_path: Path) -> None:
+    """What the hooks do on either side, one after the other in one process."""
+    store = opened(tmp_path)
+    store.append([make_entry("a")])
+    for side in ("after_fork_in_parent", "after_fork_in_child"):
+        store._connections.before_fork()
+        getattr(store._connections, side)()
+        assert store.append([make_entry(side)])[0].code == "created"
+    store._folder.after_fork_in_child()
+    assert store.audit().entries == 3
+    store.close()
+
+
+def test_a_reader_waits_while_the_process_forks(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store._connections.before_fork()
+    seen: list[int] = []
+    reader = threading.Thread(target=lambda: seen.append(store.epoch()))
+    reader.start()
+    reader.join(0.1)
+    assert seen == []
+    store._connections.after_fork_in_parent()
+    reader.join()
+    assert seen == [1]
+    store.close()
