@@ -26,7 +26,10 @@ CHUNK: Final = 10_000
 """Entries a fold sums at once: more would hold the write lock for longer than callers should wait."""
 
 WAKE_AT: Final = 2_000
-"""How many appended entries wake the background fold."""
+"""How many entries not folded yet wake the background fold."""
+
+BEHIND_MAX: Final = 100_000
+"""Who appends waits for the fold beyond this: else the first question after a long import would."""
 
 
 class Folder:
@@ -36,9 +39,10 @@ class Folder:
         self._connections = connections
         self.zone = zone
         self._values_a_day = values_a_day
-        self._waiting = 0
+        self._behind = 0
+        self._stopping = False
         self._thread: threading.Thread | None = None
-        self._turn = threading.Lock()
+        self._turn = threading.Condition()
         _FOLDERS.add(self)
 
     # --- folding
@@ -60,6 +64,7 @@ class Folder:
             connection.execute("BEGIN")
             meta = read_meta(connection)
             folded = folding.gather(connection, meta, limit, self.day_of)
+            self._behind = meta.last_seq - meta.watermark - folded.entries
             if not folded.entries:
                 return 0
             wide = folded.cells[WIDE.name]
@@ -84,40 +89,44 @@ class Folder:
     # --- in the background
 
     def appended(self, count: int) -> None:
-        """Note that entries were appended; enough of them wake the background fold."""
-        self._waiting += count
-        if self._waiting < WAKE_AT or self._thread is not None or not self._turn.acquire(blocking=False):
-            return
-        try:
-            self._waiting = 0
-            self._thread = threading.Thread(target=_fold_behind, args=(weakref.ref(self),), daemon=True)
-            self._thread.start()
-        finally:
-            self._turn.release()
+        """Note that entries were appended. Enough of them wake a thread that folds; far too many wait for it."""
+        with self._turn:
+            self._behind += count
+            if self._behind >= WAKE_AT and self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=_fold_behind, args=(weakref.ref(self),), daemon=True)
+                self._thread.start()
+            while self._behind > BEHIND_MAX and self._thread is not None:
+                self._turn.wait()
 
     def catch_up(self) -> None:
-        """Fold until nearly nothing waits; what fails is tried again by the next reader or append."""
+        """Fold until little waits; what fails is tried again by the next reader or append."""
         try:
-            while self._fold_chunk(CHUNK) not in (0, -1):
-                if self._waiting < WAKE_AT:
-                    break
-                self._waiting = 0
+            while not self._stopping and self._fold_chunk(CHUNK) == CHUNK:
+                with self._turn:
+                    self._turn.notify_all()
         except LedgerError:
             # A full disk or a busy file is told to the caller who writes; the fold only lags behind.
             return
         finally:
-            self._thread = None
+            with self._turn:
+                self._thread = None
+                self._turn.notify_all()
 
-    def join(self, timeout_s: float = 30.0) -> None:
+    def stop(self) -> None:
+        """Let the background fold end after its present chunk, and wait for that."""
+        self._stopping = True
+        self.join()
+
+    def join(self) -> None:
         """Wait for the background fold to end."""
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
+        if thread is not None:
+            thread.join()
 
     def after_fork_in_child(self) -> None:
         """The parent's thread does not exist here."""
         self._thread = None
-        self._turn = threading.Lock()
+        self._turn = threading.Condition()
 
 
 def _fold_behind(folder: weakref.ref[Folder]) -> None:

@@ -48,14 +48,14 @@ def prepare(connection: apsw.Connection) -> None:
 def gather(connection: apsw.Connection, meta: Meta, limit: int, day_of: Callable[[int], int]) -> Folded:
     """Sum the next entries into temporary cells, and the wide and meter cells into `Folded`."""
     folded = Folded({rollup.name: {} for rollup in _IN_PYTHON}, {})
-    connection.execute(sql("fold_take"), (meta.watermark, limit))
+    chunk = (meta.watermark, limit)
+    quarters = [quarter for (quarter,) in rows(connection, "fold_new_quarter_hours", chunk)]
+    connection.executemany(sql("fold_add_day"), [(quarter, day_of(quarter)) for quarter in quarters])
+    connection.execute(sql("fold_take"), chunk)
     folded.entries, last = only(connection, "fold_taken")
     if not folded.entries:
         return folded
     folded.last_seq = last
-    quarters = [quarter for (quarter,) in rows(connection, "fold_new_quarter_hours")]
-    connection.executemany(sql("fold_add_day"), [(quarter, day_of(quarter)) for quarter in quarters])
-    connection.execute(sql("fold_set_days"))
     for rollup in _IN_SQL:
         connection.execute(_filled("fold_sum", rollup))
     width = 1 + len(WIDE.dimensions)

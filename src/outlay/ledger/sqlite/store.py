@@ -256,7 +256,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close every connection; further use raises LedgerClosed."""
-        self._folder.join()
+        self._folder.stop()
         self._connections.close()
 
 

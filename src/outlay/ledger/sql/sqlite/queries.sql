@@ -151,30 +151,29 @@ CREATE TEMP TABLE IF NOT EXISTS fold_day (quarter_hour INTEGER PRIMARY KEY, day 
 -- name: fold_cells_table
 CREATE TEMP TABLE IF NOT EXISTS fold_{table} ({columns})
 
--- name: fold_take
-DELETE FROM temp.fold_entry;
-INSERT INTO temp.fold_entry
-SELECT
-    seq, occurred_from, coalesce(occurred_to, occurred_from),
-    (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000, 0,
-    provider, service, operation, feature, environment, status, basis, customer, project, team, user,
-    coalesce(job, 0), pricing, sign,
-    sign * calls, iif(status = 1, sign * calls, 0), iif(pricing = 2, sign * calls, 0), iif(pricing = 1, sign * calls, 0),
-    sign * micro, sign * pico, lines
-FROM main.entry WHERE seq > ? ORDER BY seq LIMIT ?
-
--- name: fold_taken
-SELECT count(*), max(seq) FROM temp.fold_entry
-
 -- name: fold_new_quarter_hours
-SELECT DISTINCT quarter_hour FROM temp.fold_entry EXCEPT SELECT quarter_hour FROM temp.fold_day
+SELECT DISTINCT (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000
+FROM (SELECT occurred_from FROM main.entry WHERE seq > ? ORDER BY seq LIMIT ?)
+EXCEPT SELECT quarter_hour FROM temp.fold_day
 
 -- name: fold_add_day
 INSERT INTO temp.fold_day (quarter_hour, day) VALUES (?, ?)
 
--- name: fold_set_days
-UPDATE temp.fold_entry
-SET day = (SELECT day FROM temp.fold_day WHERE fold_day.quarter_hour = fold_entry.quarter_hour)
+-- name: fold_take
+DELETE FROM temp.fold_entry;
+INSERT INTO temp.fold_entry
+SELECT
+    seq, occurred_from, coalesce(occurred_to, occurred_from), fold_day.quarter_hour, fold_day.day,
+    provider, service, operation, feature, environment, status, basis, customer, project, team, user,
+    coalesce(job, 0), pricing, sign,
+    sign * calls, iif(status = 1, sign * calls, 0), iif(pricing = 2, sign * calls, 0), iif(pricing = 1, sign * calls, 0),
+    sign * micro, sign * pico, lines
+FROM main.entry CROSS JOIN temp.fold_day
+WHERE fold_day.quarter_hour = (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000
+  AND seq > ? ORDER BY seq LIMIT ?
+
+-- name: fold_taken
+SELECT count(*), max(seq) FROM temp.fold_entry
 
 -- name: fold_sum
 DELETE FROM temp.fold_{table};
