@@ -30,12 +30,12 @@ from outlay.clock import DAY_MICROSECONDS, Clock
 from outlay.errors import InvalidInput, PriceBookError
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
-from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, UsageEvent
+from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, Status, UsageEvent
 from outlay.money import Money, parse_decimal
 from outlay.pricing.book import PriceBook
 from outlay.pricing.rate import rate
 from outlay.reader import LedgerReader, loop_runs
-from outlay.receipt import JOURNALED, PRICED, Receipt
+from outlay.receipt import CANCELLED, JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder, Repriced, conflict
 from outlay.spool import Spool
 
@@ -135,7 +135,7 @@ class Ledger(LedgerReader):
             status_code=status_code,
         )
         calls = [self._event(call) for call in calls_of(found, fields, self._book_knows)]
-        if found.found in NOT_KEPT:
+        if found.found in NOT_KEPT and found.status is not Status.FAILED:
             return Receipt(calls[0], NOT_KEPT[found.found], self.currency, self.recorder.rate(calls[0]))
         receipts = [self._keep(call, wait) for call in calls]
         return receipts[0]
@@ -205,7 +205,7 @@ class Ledger(LedgerReader):
         reason = read_text(reason, "reason")
         entries = self._versions(id, day)
         entry = self.recorder.correct(entries, None, reason)
-        return Receipt.of_entry(entry, "cancelled", self.currency, (*entries, entry))
+        return Receipt.of_entry(entry, CANCELLED, self.currency, (*entries, entry))
 
     def reprice(
         self,

@@ -42,11 +42,9 @@ def load_settings(folder: Path | None = None, environment: Mapping[str, str] | N
             values = tomllib.loads(path.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path} is not TOML: {error}", code="bad_config") from error
-    known = {field: field for field in Settings.__struct_fields__}
-    sections = {name: values[name] for name in values if name in known}
-    sections.update(_from_environment(environment))
+    values.update(_from_environment(environment))
     try:
-        return msgspec.convert(sections, Settings, strict=False)
+        return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{path or 'the environment'}: {error}", code="bad_config") from error
 

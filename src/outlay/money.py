@@ -103,11 +103,14 @@ def decimal_to_pico(value: object) -> int:
     if isinstance(value, int):
         return value * PICO_PER_UNIT
     decimal = parse_decimal(value, "amount")
-    scaled = decimal.scaleb(12)
-    whole = int(scaled)
-    if whole != scaled:
+    # By its digits: Decimal's own scaling would round to the context's 28 digits without a word.
+    sign, digits, exponent = decimal.as_tuple()
+    magnitude = int("".join(map(str, digits)))
+    shift = int(exponent) + 12
+    whole, rest = (magnitude * 10**shift, 0) if shift >= 0 else divmod(magnitude, 10**-shift)
+    if rest:
         raise InvalidInput(f"{value} has more than 12 decimals; round it first", code="too_precise")
-    return whole
+    return -whole if sign else whole
 
 
 def parse_decimal(value: str | Decimal, what: str) -> Decimal:

@@ -17,7 +17,7 @@ from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, LedgerStore
 from outlay.model import CostQuery, CostTable, Entry, Outcome
 from outlay.money import Money, decimal_to_pico
-from outlay.receipt import Receipt
+from outlay.receipt import CANCELLED, Receipt
 from outlay.spool import Spool
 
 
@@ -112,7 +112,7 @@ class LedgerReader:
         self._flush()
         entries = self._versions(id, day)
         live = live_version(entries)
-        outcome = "cancelled" if live is None else Outcome.EXISTS.value
+        outcome = CANCELLED if live is None else Outcome.EXISTS.value
         return Receipt.of_entry(live or entries[0], outcome, self.currency, tuple(entries))
 
     def events(self, *, where: Where = None, since: When = None, until: When = None) -> Iterator[Receipt]:

@@ -9,7 +9,7 @@ import msgspec
 
 from outlay.clock import isoformat
 from outlay.errors import EventConflict
-from outlay.model import Entry, Outcome, PricedLine, PricingStatus, Rating, UsageEvent
+from outlay.model import ATTRIBUTIONS, Entry, Outcome, PricedLine, PricingStatus, Rating, UsageEvent
 from outlay.money import Money
 from outlay.pricing.explain import explain, explain_dict
 
@@ -52,7 +52,9 @@ class Receipt(msgspec.Struct, eq=False):
 
     @property
     def total(self) -> Money:
-        """What the event costs, exactly. What could not be priced is not in it: see `pricing_status`."""
+        """What the event costs, exactly; nothing once it is cancelled. What could not be priced is not in it."""
+        if self.outcome == CANCELLED:
+            return Money(0, self.currency)
         rated = self.rated
         return Money(rated.amount if rated is not None else self.rating.amount, self.currency)
 
@@ -81,8 +83,15 @@ class Receipt(msgspec.Struct, eq=False):
         body["id"] = self.event.id
         body["outcome"] = self.outcome
         body["time"] = isoformat(self.event.occurred_from)
+        body["usage"] = {meter: str(quantity) for meter, quantity in self.event.usage.items()}
+        body["conditions"] = dict(self.event.conditions)
+        body["tags"] = dict(self.event.tags)
+        for name in (*ATTRIBUTIONS, "step", "error"):
+            body[name] = getattr(self.event, name)
         if self.corrected:
             body["versions"] = len(self.versions)
+        if self.outcome == CANCELLED:
+            body["total"] = "0.00"
         return body
 
     def __repr__(self) -> str:
@@ -92,5 +101,8 @@ class Receipt(msgspec.Struct, eq=False):
 
 PRICED = "priced"
 """The outcome of a receipt that was only asked for."""
+
+CANCELLED = "cancelled"
+"""The outcome of a receipt whose event was taken out of all sums."""
 
 JOURNALED = Outcome.JOURNALED.value

@@ -19,7 +19,7 @@ def test_a_file_in_a_parent_folder_is_found_and_the_environment_wins(tmp_path: P
     assert load_settings(Path("/"), {}).ledger == "outlay.db"
 
 
-@pytest.mark.parametrize("text", ["ledger = ", "prices_age_days_max = 'soon'"])
+@pytest.mark.parametrize("text", ["ledger = ", "prices_age_days_max = 'soon'", "leger = 'spend.db'"])
 def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "outlay.toml").write_text(text)
     with pytest.raises(outlay.InvalidInput) as refused:

@@ -139,3 +139,10 @@ def test_money_multiplies_by_whole_numbers_only() -> None:
     for factor in (0.5, True, Decimal(2)):
         with pytest.raises(TypeError):
             Money(3) * factor  # type: ignore[operator]  # what a careless caller may pass
+
+
+def test_an_amount_of_more_digits_than_decimal_keeps_is_exact_or_refused() -> None:
+    assert Money.of("12345678901234567890.123456789012").pico == 12345678901234567890123456789012
+    with pytest.raises(InvalidInput) as refused:
+        Money.of("12345678901234567890.1234567890121")
+    assert refused.value.code == "too_precise"

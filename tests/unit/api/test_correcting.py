@@ -32,6 +32,8 @@ def test_a_cancelled_event_leaves_the_sums_and_stays_readable(ledger: outlay.Led
     assert ledger.costs().total.amount == 0
     assert ledger.costs().events == 0
     assert ledger.event("call-1").outcome == "cancelled"
+    assert ledger.event("call-1").total.amount == 0
+    assert ledger.event("call-1").event.usage == {"output_tokens": 100_000}
     with pytest.raises(outlay.NotFound) as refused:
         ledger.cancel("call-1", reason="again")
     assert refused.value.code == "already_cancelled"

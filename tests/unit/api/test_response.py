@@ -57,6 +57,15 @@ def test_what_uses_nothing_or_is_not_finished_is_not_kept(ledger: outlay.Ledger)
     assert ledger.costs().events == 0
 
 
+def test_a_refused_call_is_kept_as_failed(ledger: outlay.Ledger) -> None:
+    body = {"error": {"message": "the prompt was: secret", "type": "rate_limit_error", "code": "rate_limited"}}
+    receipt = ledger.record_response(body, provider="openai", service="gpt-4o", status_code=429, job="video-7")
+    assert receipt.event.status.value == "failed"
+    assert receipt.pricing_status is PricingStatus.UNPRICED
+    assert (ledger.job("video-7").events, ledger.job("video-7").failed) == (1, 1)
+    assert "secret" not in repr(receipt.event)
+
+
 def test_an_answer_without_the_usage_it_owes_is_kept_unpriced(ledger: outlay.Ledger) -> None:
     owing = {name: value for name, value in CHAT.items() if name != "usage"}
     receipt = ledger.record_response(owing)
