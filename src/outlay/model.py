@@ -438,3 +438,18 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     spent: int
     reserved: int
     opens_at: Instant | None
+
+
+class Share(msgspec.Struct, frozen=True, array_like=True):
+    """What counts, or is held, in one account: `amount` of 10⁻¹² of its unit, in a window [from_at, to_at).
+
+    `marks` are those of the limit that stands over the account, each with the least amount that crosses it.
+    """
+
+    key: AccountKey
+    window_name: WindowName
+    from_at: Instant
+    to_at: Instant
+    meter: str | None
+    amount: int
+    marks: tuple[Mark, ...] = ()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outlay.budgets.coverage import BudgetCoverage
 from outlay.ledger.memory import MemoryStore
 from outlay.ledger.sqlite import SqliteStore
 from outlay.ledger.store import LedgerStore
@@ -22,9 +23,10 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenS
     def open_one(currency: str = "USD", zone: str = "UTC") -> LedgerStore:
         store: LedgerStore
         if request.param == "memory":
-            store = MemoryStore(currency=currency, zone=zone)
+            store = MemoryStore(currency=currency, zone=zone, covering=BudgetCoverage)
         else:
-            store = SqliteStore(tmp_path / f"{len(opened)}.db", currency=currency, zone=zone)
+            path = tmp_path / f"{len(opened)}.db"
+            store = SqliteStore(path, currency=currency, zone=zone, covering=BudgetCoverage)
         opened.append(store)
         return store
 

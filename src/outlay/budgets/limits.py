@@ -18,7 +18,7 @@ import msgspec
 from outlay.budgets.terms import Asking, Budget, UnboundedPolicy, UnpricedPolicy
 from outlay.clock import Instant, Window, WindowName, window_of
 from outlay.meters import ancestors, descendants
-from outlay.model import ATTRIBUTIONS, CALLS, AccountKey, Limit, Mark, Quantity, UsageEvent
+from outlay.model import ATTRIBUTIONS, CALLS, AccountKey, Limit, Mark, Quantity, Share, UsageEvent
 from outlay.money import PICO_PER_UNIT
 
 Dimensions = Mapping[str, str | None]
@@ -123,6 +123,23 @@ class BudgetIndex:
             for name in _windows_of(compiled):
                 label = self._window(name, budget.zone, at).label
                 found.append((AccountKey(budget.name, compiled.scope, subject, label), amount))
+        return found
+
+    def counted(
+        self, dimensions: Dimensions, at: Instant, told: Asking, tier_of: TierOf | None = None
+    ) -> list[Share]:
+        """As `shares`, with the windows and with the marks of the limit that stands over each account."""
+        marks: dict[AccountKey, tuple[Mark, ...]] = {}
+        found = []
+        for compiled, subject in self._covering(dimensions):
+            budget = compiled.budget
+            for limit in self._limits_of(compiled, subject, at, told, tier_of):
+                marks[limit.key] = limit.marks
+            amount = amount_of(budget.meter, told)
+            for name in _windows_of(compiled):
+                start, end, label = self._window(name, budget.zone, at)
+                key = AccountKey(budget.name, compiled.scope, subject, label)
+                found.append(Share(key, name, start, end, budget.meter, amount, marks.get(key, ())))
         return found
 
     def _covering(self, dimensions: Dimensions) -> Iterator[tuple[_Compiled, str]]:

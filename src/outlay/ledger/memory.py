@@ -14,11 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from outlay.clock import Instant, zone_info
+from outlay.clock import DAY_MICROSECONDS, Instant, zone_info
 from outlay.errors import LedgerClosed, LedgerError
-from outlay.ledger import rollups, rules
+from outlay.ledger import accounts, rollups, rules
+from outlay.ledger.memory_budgets import MemoryBudgets
 from outlay.ledger.store import (
     Amendment,
+    Covering,
     EntryFilter,
     JobOutcome,
     Retained,
@@ -27,7 +29,7 @@ from outlay.ledger.store import (
     StatementLine,
 )
 from outlay.ledger.tallies import Scan, check_entry_filter, matches, scan_too_large
-from outlay.model import Appended, AuditFinding, AuditReport, CostQuery, CostTable, Entry, Outcome, Rate, UsageEvent
+from outlay.model import Appended, AuditFinding, AuditReport, CostQuery, CostTable, Entry, Outcome, Rate
 
 
 class _Checkpoint(msgspec.Struct):
@@ -36,11 +38,11 @@ class _Checkpoint(msgspec.Struct):
     digest: bytes = b""
 
 
-class MemoryStore:
+class MemoryStore(MemoryBudgets):
     """A ledger in this process's memory. Threads may share it; nothing outlives the process."""
 
-    def __init__(self, *, currency: str = "USD", zone: str = "UTC") -> None:
-        """Raises InvalidInput `unknown_zone`."""
+    def __init__(self, *, currency: str = "USD", zone: str = "UTC", covering: Covering | None = None) -> None:
+        """`covering` says in which accounts an entry counts. Raises InvalidInput `unknown_zone`."""
         zone_info(zone)
         self.currency = currency
         self.home_zone = zone
@@ -63,6 +65,7 @@ class MemoryStore:
         self._checkpoints: dict[int, _Checkpoint] = defaultdict(_Checkpoint)
         # What retention dropped still counts where a rollup answers, as it does in the other stores.
         self._dropped: dict[int, Entry] = {}
+        self._make_budgets(covering)
 
     def _open(self) -> threading.RLock:
         if self._closed:
@@ -81,7 +84,12 @@ class MemoryStore:
                 raise StaleBook
             for entry in entries:
                 rules.check_storable(entry)
-            return [self._append(entry) for entry in entries]
+            return self._append_counted(entries)
+
+    def _append_counted(self, entries: Sequence[Entry]) -> list[Appended]:
+        results = [self._append(entry) for entry in entries]
+        self._count(one.entry for one in results if one.code == Outcome.CREATED and one.entry is not None)
+        return results
 
     def _append(self, entry: Entry) -> Appended:
         own = rules.identity_day(entry.event)
@@ -113,7 +121,10 @@ class MemoryStore:
                 expected = self._entries.get(amendment.expects)
                 if expected is not None and self._live(expected) is expected:
                     rules.replacement_of(expected, amendment)
-            return [self._amend(amendment) for amendment in amendments]
+            before = self._last_seq
+            results = [self._amend(amendment) for amendment in amendments]
+            self._count([self._entries[seq] for seq in range(before + 1, self._last_seq + 1)])
+            return results
 
     def _amend(self, amendment: Amendment) -> Appended:
         expected = self._entries.get(amendment.expects)
@@ -208,6 +219,8 @@ class MemoryStore:
                 findings.extend(rules.unsound(entry))
             for root in self._versions:
                 findings.extend(rules.unsound_versions(self._event(root)))
+            horizon = (max(self._checkpoints) + 1) * DAY_MICROSECONDS if self._checkpoints else -(1 << 62)
+            findings.extend(self._unsound_accounts(horizon))
             kept = sum(entry.sign * entry.rating.amount for entry in self._entries.values())
             dropped = sum(checkpoint.amount for checkpoint in self._checkpoints.values())
             return AuditReport(
@@ -258,7 +271,7 @@ class MemoryStore:
                 rules.check_storable(charge)
             rules.check_statement(statement, lines)
             self._statements.setdefault(statement.id, statement)
-            results = [self._append(charge) for charge in charges]
+            results = self._append_counted(charges)
             for line in lines:
                 self._lines.setdefault((line.statement, line.line), line)
             return results
@@ -297,6 +310,7 @@ class MemoryStore:
                 del self._versions[root]
             for key in [key for key in self._identity if key[0] < before_day - rules.IDENTITY_DAYS_KEPT]:
                 del self._identity[key]
+            self._drop_reservations(before_day * DAY_MICROSECONDS)
             return Retained(before_day=before_day, entries=count, amount=amount)
 
     def _drop(self, day: int, entry: Entry) -> None:
@@ -314,11 +328,12 @@ class MemoryStore:
             touched: set[int] = set()
             for kept in (self._entries, self._dropped):
                 for seq, entry in kept.items():
-                    event = _without(entry.event, kind, name, anonymous)
+                    event = accounts.without(entry.event, kind, name, anonymous)
                     if event is not entry.event:
                         kept[seq] = msgspec.structs.replace(entry, event=event)
                         touched.add(rules.root_of(entry))
             touched &= self._versions.keys()
+            self._rename_accounts(kind, name, anonymous)
             self._raise_epoch()
             return len(touched)
 
@@ -359,12 +374,3 @@ class MemoryStore:
 def _within(entry: Entry, query: CostQuery) -> bool:
     at = entry.event.occurred_from
     return (query.since is None or at >= query.since) and (query.until is None or at < query.until)
-
-
-def _without(event: UsageEvent, kind: str, name: str, anonymous: str) -> UsageEvent:
-    changes: dict[str, object] = {}
-    if getattr(event, kind) == name:
-        changes[kind] = anonymous
-    if name in event.tags.values():
-        changes["tags"] = {key: anonymous if value == name else value for key, value in event.tags.items()}
-    return msgspec.structs.replace(event, **changes) if changes else event

@@ -15,6 +15,7 @@ from outlay.clock import DAY_MICROSECONDS, QUARTER_HOUR_MICROSECONDS, local_midn
 from outlay.ledger import rules
 from outlay.ledger.folding import CAPPED_DIMENSIONS, OVERFLOW, Cell, Folded, Key, cap, measures_of, stored
 from outlay.ledger.rollups import OTHER, ROLLUPS, WIDE, Grain, Rollup
+from outlay.ledger.sqlite.accounts import Accounts
 from outlay.ledger.sqlite.codec import Decoder
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
@@ -181,9 +182,11 @@ def _add(totals: Cell, measures: Row) -> None:
     totals[4] += measures[4] * PICO_PER_MICRO + measures[5]
 
 
-def audit(connections: Connections, book: NameBook, folder: Folder) -> AuditReport:
+def audit(connections: Connections, book: NameBook, folder: Folder, accounts: Accounts) -> AuditReport:
     """See LedgerStore.audit."""
     with connections.reading(SECONDS_MAX) as connection:
         meta = read_meta(connection)
         decoder = Decoder(connection, book.at(meta.epoch))
-        return Audit(connection, meta, folder, decoder).run()
+        audit = Audit(connection, meta, folder, decoder)
+        audit.findings.extend(accounts.unsound(connection, meta, decoder))
+        return audit.run()

@@ -8,8 +8,9 @@ from typing import Final
 
 import apsw
 
-from outlay.clock import Instant
+from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.ledger import rules
+from outlay.ledger.sqlite.accounts import Accounts
 from outlay.ledger.sqlite.codec import PRICINGS, STATUSES
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.folder import Folder
@@ -72,6 +73,8 @@ def retain(connections: Connections, folder: Folder, before_day: int, now: Insta
         amount += dropped[1]
         day = _next_day(connections, day, before_day)
     _drop_identities(connections, before_day - rules.IDENTITY_DAYS_KEPT)
+    with connections.writing() as connection:
+        connection.execute(sql("drop_reservations"), (before_day * DAY_MICROSECONDS,))
     freed = (pages_before - _vacuum(connections)) * _page_size(connections)
     return Retained(before_day=before_day, entries=count, amount=amount, bytes_freed=max(0, freed))
 
@@ -149,7 +152,7 @@ def _page_size(connections: Connections) -> int:
         return int(connection.pragma("page_size"))
 
 
-def forget(connections: Connections, kind: str, name: str) -> int:
+def forget(connections: Connections, accounts: Accounts, kind: str, name: str) -> int:
     """See LedgerStore.forget."""
     rules.check_forgettable(kind)
     anonymous = f"forgotten-{secrets.token_hex(8)}"
@@ -159,6 +162,7 @@ def forget(connections: Connections, kind: str, name: str) -> int:
         statement = sql("bearers").replace("{column}", kind)
         bound = (-1 if renamed is None else renamed[0], f"[{','.join(map(str, tag_sets))}]")
         (bearers,) = next(rows_of(connection, statement, bound))
+        accounts.forget(connection, kind, name, anonymous)
         connection.execute(sql("raise_epoch"))
     return int(bearers)
 

@@ -13,7 +13,7 @@ Row = tuple[Any, ...]
 """What SQLite gives back: int, str, bytes or None in each place, as the STRICT tables say."""
 
 _MARK: Final = "-- name: "
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 def schema() -> str:
@@ -29,7 +29,7 @@ def migration(version: int) -> str:
 
 
 def sql(name: str) -> str:
-    """The statement of that name in queries.sql or retention.sql. A KeyError is a mistake in this package."""
+    """The statement of that name. A KeyError is a mistake in this package."""
     return _statements()[name]
 
 
@@ -57,7 +57,8 @@ def only(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
 @cache
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in (_text("queries.sql") + "\n" + _text("retention.sql")).split(_MARK)[1:]:
+    text = "\n".join(map(_text, ("queries.sql", "budgets.sql", "retention.sql")))
+    for part in text.split(_MARK)[1:]:
         name, _, body = part.partition("\n")
         lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
         found[name.strip()] = "\n".join(lines).strip()

@@ -15,13 +15,14 @@ from outlay.errors import InvalidInput, LedgerError
 from outlay.ledger import rules
 from outlay.ledger.rollups import ROLLUPS, VALUES_A_DAY
 from outlay.ledger.sqlite import auditing, querying, reading, retention, writing
+from outlay.ledger.sqlite.budgeting import SqliteBudgets
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.failures import translated
 from outlay.ledger.sqlite.filesystem import filesystem_type, refuse_unsafe
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, only, rows, rows_of, sql
-from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, Statement, StatementLine
+from outlay.ledger.store import Amendment, Covering, EntryFilter, JobOutcome, Retained, Statement, StatementLine
 from outlay.model import Appended, AuditReport, CostQuery, CostTable, Entry, Rate
 
 SYNCHRONOUS: Final = ("normal", "full")
@@ -30,7 +31,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_rate: Final = msgspec.msgpack.Decoder(Rate).decode
 
 
-class SqliteStore:
+class SqliteStore(SqliteBudgets):
     """A ledger in one SQLite file, in WAL mode.
 
     `synchronous` "normal" survives kill -9 of every process; "full" survives a power cut too, for a flush
@@ -49,13 +50,14 @@ class SqliteStore:
         values_a_day: int = VALUES_A_DAY,
         tag_sets_a_day: int = TAG_SETS_A_DAY,
         fold_behind: bool = True,
+        covering: Covering | None = None,
     ) -> None:
         """Open or make a ledger.
 
         `values_a_day` and `tag_sets_a_day` bound what the wide rollup tells apart and what tags are shared;
-        `fold_behind` lets a thread fold while others append. Raises InvalidInput `bad_setting` or
-        `unknown_zone`, UnsafeFilesystem, LedgerReadOnly, LedgerCorrupt, SchemaTooNew, LedgerFull, LedgerBusy
-        or LedgerError `cannot_open`.
+        `fold_behind` lets a thread fold while others append; `covering` says in which accounts an entry counts.
+        Raises InvalidInput `bad_setting` or `unknown_zone`, UnsafeFilesystem, LedgerReadOnly, LedgerCorrupt,
+        SchemaTooNew, LedgerFull, LedgerBusy or LedgerError `cannot_open`.
         """
         if synchronous not in SYNCHRONOUS:
             raise InvalidInput(f"synchronous is {synchronous!r}; use normal or full", code="bad_setting")
@@ -66,6 +68,7 @@ class SqliteStore:
         self._now = now or SystemClock().now
         self._connections = Connections(path, synchronous, currency, zone)
         self._book = NameBook(tag_sets_a_day)
+        self._make_budgets(covering)
         self._fold_behind = fold_behind
         with self._connections.reading() as connection:
             found = only(connection, "currency_and_zone")
@@ -82,14 +85,14 @@ class SqliteStore:
 
     def append(self, entries: Sequence[Entry], *, epoch: int | None = None) -> list[Appended]:
         """See LedgerStore.append."""
-        results = writing.append(self._connections, self._book, entries, epoch)
+        results = writing.append(self._connections, self._book, entries, epoch, self._accounts.appended)
         if self._fold_behind:
             self._folder.appended(len(entries))
         return results
 
     def amend(self, amendments: Sequence[Amendment]) -> list[Appended]:
         """See LedgerStore.amend."""
-        results = writing.amend(self._connections, self._book, amendments)
+        results = writing.amend(self._connections, self._book, amendments, self._accounts.corrected)
         if self._fold_behind:
             self._folder.appended(2 * len(amendments))
         return results
@@ -118,7 +121,7 @@ class SqliteStore:
 
     def audit(self) -> AuditReport:
         """See LedgerStore.audit."""
-        return auditing.audit(self._connections, self._book, self._folder)
+        return auditing.audit(self._connections, self._book, self._folder, self._accounts)
 
     # --- prices and settings
 
@@ -174,7 +177,8 @@ class SqliteStore:
         """See LedgerStore.add_statement."""
         rules.check_statement(statement, lines)
 
-        def keep(write: writing.Write, _: list[Appended]) -> None:
+        def keep(write: writing.Write, results: list[Appended]) -> None:
+            self._accounts.appended(write, results)
             write.connection.execute(sql("put_statement"), msgspec.structs.astuple(statement))
             write.connection.executemany(sql("put_statement_line"), [msgspec.structs.astuple(line) for line in lines])
 
@@ -215,7 +219,7 @@ class SqliteStore:
 
     def forget(self, kind: str, name: str) -> int:
         """See LedgerStore.forget."""
-        return retention.forget(self._connections, kind, name)
+        return retention.forget(self._connections, self._accounts, kind, name)
 
     def backup(self, target: Path) -> None:
         """See LedgerStore.backup. Raises LedgerError `backup_exists` rather than overwrite a file."""

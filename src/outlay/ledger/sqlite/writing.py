@@ -141,6 +141,12 @@ def _append_all_new(
     return [Appended(_CREATED, _numbered(entry, first + at)) for at, entry in enumerate(entries)]
 
 
+def append_within(write: Write, entry: Entry) -> Appended:
+    """Append one entry in a transaction that does more."""
+    key = (rules.identity_day(entry.event), rules.identity_hash(entry.event.id))
+    return _append_one(write, entry, write.encode(entry), key)
+
+
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:
     day, hash63 = key
     connection = write.connection
@@ -174,37 +180,45 @@ def _look_up(write: Write, entry: Entry, day: int, hash63: int) -> tuple[Appende
         hash63 = rules.next_hash(hash63)
 
 
-def amend(connections: Connections, book: NameBook, amendments: Sequence[Amendment]) -> list[Appended]:
-    """See LedgerStore.amend."""
+def amend(
+    connections: Connections,
+    book: NameBook,
+    amendments: Sequence[Amendment],
+    also: Callable[[Write, list[Entry]], None] | None = None,
+) -> list[Appended]:
+    """See LedgerStore.amend. `also` is given all entries that were written, within the same transaction."""
     try:
         with connections.writing() as connection:
             meta = read_meta(connection)
             write = Write(connection, meta, book.at(meta.epoch))
-            results = [_amend_one(write, amendment) for amendment in amendments]
+            amended = [amend_within(write, amendment) for amendment in amendments]
+            if also is not None:
+                also(write, [entry for _, written in amended for entry in written])
     except OverflowError as error:
         raise InvalidInput("a correction holds a number beyond 64 bits", code="number_too_large") from error
     except UnicodeEncodeError as error:
         raise InvalidInput("a correction holds text that is not valid Unicode", code="bad_text") from error
     if write.fresh is not None:
         write.names.remember(write.fresh)
-    return results
+    return [result for result, _ in amended]
 
 
-def _amend_one(write: Write, amendment: Amendment) -> Appended:
+def amend_within(write: Write, amendment: Amendment) -> tuple[Appended, list[Entry]]:
+    """Write one correction in a transaction that does more; what became of it, and the entries written."""
     columns = write.connection.execute(sql("entry"), (amendment.expects,)).fetchone()
     if columns is None:
-        return Appended(CHANGED_MEANWHILE, None)
+        return Appended(CHANGED_MEANWHILE, None), []
     row = Row._make(columns)
     versions = write.event(row.seq if row.corrects is None else row.corrects)
     live = rules.live_version(versions)
     if live is None or live.seq != amendment.expects:
-        return Appended(CHANGED_MEANWHILE, versions[-1])
+        return Appended(CHANGED_MEANWHILE, versions[-1]), []
     replacement = rules.replacement_of(live, amendment)
     reversal = rules.reversal_of(live, amendment.recorded_at, amendment.reason)
-    written = write.insert(reversal, write.encode(reversal))
+    written = [write.insert(reversal, write.encode(reversal))]
     if replacement is not None:
-        written = write.insert(replacement, write.encode(replacement))
-    return Appended(_CREATED, written)
+        written.append(write.insert(replacement, write.encode(replacement)))
+    return Appended(_CREATED, written[-1]), written
 
 
 def _numbered(entry: Entry, seq: int) -> Entry:

@@ -25,3 +25,16 @@ DELETE FROM tag_set WHERE id = ? AND digest IS NULL
 
 -- name: drop_identities
 DELETE FROM identity WHERE (day, hash63) IN (SELECT day, hash63 FROM identity WHERE day < ? LIMIT ?)
+
+-- name: drop_waiter
+DELETE FROM waiter WHERE id = ?
+
+-- name: drop_dead_waiters
+DELETE FROM waiter WHERE until_at <= ?
+
+-- name: drop_reservations
+DELETE FROM reservation
+WHERE state <> 0 AND started_at < ? AND (entry IS NULL OR NOT EXISTS (SELECT 1 FROM entry WHERE seq = reservation.entry))
+
+-- name: drop_refusals
+DELETE FROM refusal WHERE budget = ?

@@ -1,0 +1,60 @@
+"""The budgets in force as a store sees them: in which accounts an entry counts, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from outlay.budgets.limits import BudgetIndex, amount_of, dimensions_of
+from outlay.budgets.terms import Asking, Budget
+from outlay.model import Entry, EntryKind, PricingStatus, Quantity, Share
+
+_decode: Final = msgspec.json.Decoder(Budget).decode
+_encode: Final = msgspec.json.Encoder().encode
+_CALLS: Final = (EntryKind.CHARGE, EntryKind.CORRECTION)
+
+
+class BudgetCoverage:
+    """What the budgets of a ledger cover. Safe to share between threads; made anew when a budget changes."""
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        """`bodies` are budgets as `packed` made them."""
+        self.index = BudgetIndex(map(_decode, bodies))
+
+    def shares(self, entry: Entry, tier_of: Callable[[str, str], str | None]) -> list[Share]:
+        """Every account that covers the entry and what it counts there, negative for a reversal."""
+        found = self.index.counted(dimensions_of(entry.event), entry.counted_at, told_by(entry), tier_of)
+        if entry.sign > 0:
+            return found
+        return [msgspec.structs.replace(share, amount=-share.amount) for share in found]
+
+    def amount(self, meter: str | None, entry: Entry) -> int:
+        """What the entry counts in an account of this meter (None: money), negative for a reversal."""
+        return entry.sign * amount_of(meter, told_by(entry))
+
+    def of_subjects(self, kind: str) -> list[str]:
+        """The budgets that have an account for each user (customer, …), or for each value of a tag."""
+        every = self.index.budgets.values()
+        return [one.name for one in every if one.each is not None and (one.each == kind or one.each[:4] == "tag.")]
+
+
+def told_by(entry: Entry) -> Asking:
+    """What happened: the money, the calls and the meters of all calls together."""
+    event, rating = entry.event, entry.rating
+    usage: dict[str, Quantity] = event.usage
+    if event.count != 1:
+        usage = {meter: quantity * event.count for meter, quantity in usage.items()}
+    amount = None if rating.status is PricingStatus.UNPRICED else rating.amount
+    return Asking(amount=amount, usage=usage, calls=event.count if entry.kind in _CALLS else 0)
+
+
+def packed(budget: Budget) -> bytes:
+    """A budget as it is kept: JSON, whose numbers are as large as they must be."""
+    return _encode(budget)
+
+
+def unpacked(body: bytes) -> Budget:
+    """A budget from what was kept."""
+    return _decode(body)

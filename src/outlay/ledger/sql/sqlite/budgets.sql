@@ -1,0 +1,145 @@
+-- Every statement about budgets, accounts and reservations, each under its name.
+
+-- name: budgets_changed
+SELECT coalesce(max(changed), 0) FROM budget
+
+-- name: budgets
+SELECT name, body, active FROM budget ORDER BY name
+
+-- name: put_budget
+INSERT INTO budget (name, body, active, changed) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET body = excluded.body, active = excluded.active, changed = excluded.changed
+
+-- name: scopes_of
+SELECT scope, window_name, active FROM account_scope WHERE budget = ?
+
+-- name: put_scope
+INSERT INTO account_scope (budget, scope, window_name, active, warm, until_seq, from_at) VALUES (?, ?, ?, 1, 0, ?, ?)
+ON CONFLICT DO UPDATE SET
+    active = 1, warm = 0, until_seq = excluded.until_seq, from_at = excluded.from_at
+
+-- name: end_scope
+UPDATE account_scope SET active = 0 WHERE budget = ? AND scope = ? AND window_name = ?
+
+-- name: cold_scopes
+SELECT budget, scope, window_name, until_seq, from_at FROM account_scope WHERE active = 1 AND warm = 0
+
+-- name: warm_scope
+UPDATE account_scope SET warm = 1
+WHERE budget = ? AND scope = ? AND window_name = ? AND active = 1 AND warm = 0 AND until_seq = ?
+
+-- name: is_cold
+SELECT 1 FROM account_scope WHERE budget = ? AND scope = ? AND window_name = ? AND warm = 0
+
+-- name: warm_scopes
+SELECT budget, scope, window_name, from_at FROM account_scope WHERE active = 1 AND warm = 1
+
+-- name: to_warm
+SELECT * FROM entry WHERE seq > ? AND seq <= ? AND coalesce(counted_at, occurred_from) >= ? ORDER BY seq LIMIT ?
+
+-- name: account
+SELECT committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account WHERE budget = ? AND scope = ? AND subject = ? AND window = ?
+
+-- name: put_account
+INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (budget, scope, subject, window) DO UPDATE SET
+    committed_micro = excluded.committed_micro, committed_pico = excluded.committed_pico,
+    spent_micro = excluded.spent_micro, spent_pico = excluded.spent_pico, refusals = excluded.refusals
+
+-- name: accounts_of
+SELECT subject, window, window_name, committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account WHERE budget = ? AND scope = ? AND from_at <= ?3 AND to_at > ?3 LIMIT ?
+
+-- name: accounts_of_scope
+SELECT
+    subject, window, from_at, to_at, committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account WHERE budget = ? AND scope = ? AND window_name = ?
+
+-- name: all_accounts
+SELECT
+    budget, scope, subject, window, window_name, from_at, to_at,
+    committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account
+
+-- name: rename_accounts
+UPDATE OR IGNORE account SET subject = ?3 WHERE budget = ?1 AND subject = ?2
+
+-- name: rename_outbox
+UPDATE OR IGNORE outbox SET subject = ?3 WHERE budget = ?1 AND subject = ?2
+
+-- name: put_subject
+INSERT INTO subject (kind, name, tier) VALUES (?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET tier = excluded.tier
+
+-- name: tier
+SELECT tier FROM subject WHERE kind = ? AND name = ?
+
+-- name: rename_subject
+UPDATE OR IGNORE subject SET name = ?3 WHERE kind = ?1 AND name = ?2
+
+-- name: reservation
+SELECT state, fingerprint, started_at, deadline, shares, entry FROM reservation WHERE id = ?
+
+-- name: overdue
+SELECT id, shares, estimate FROM reservation WHERE state = 0 AND deadline <= ? ORDER BY deadline LIMIT ?
+
+-- name: put_reservation
+INSERT INTO reservation (id, fingerprint, state, started_at, deadline, shares, estimate) VALUES (?, ?, 0, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    fingerprint = excluded.fingerprint, state = 0, started_at = excluded.started_at, deadline = excluded.deadline,
+    shares = excluded.shares, estimate = excluded.estimate, entry = NULL
+
+-- name: end_reservation
+UPDATE reservation SET state = ?2, entry = ?3, estimate = NULL WHERE id = ?1
+
+-- name: extend_reservation
+UPDATE reservation SET deadline = ? WHERE id = ?
+
+-- name: held_shares
+SELECT shares FROM reservation WHERE state = 0
+
+-- name: ended_shares
+SELECT entry, shares FROM reservation WHERE entry IS NOT NULL
+
+-- name: open_estimates
+SELECT id, estimate FROM reservation WHERE state = 0
+
+-- name: put_estimate
+UPDATE reservation SET estimate = ?2 WHERE id = ?1
+
+-- name: all_shares
+SELECT id, shares FROM reservation
+
+-- name: put_shares
+UPDATE reservation SET shares = ?2 WHERE id = ?1
+
+-- name: someone_waits
+SELECT 1 FROM waiter LIMIT 1
+
+-- name: waiters
+SELECT id, accounts FROM waiter WHERE until_at > ? ORDER BY number
+
+-- name: put_waiter
+INSERT INTO waiter (id, accounts, until_at) VALUES (?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET until_at = excluded.until_at
+
+-- name: put_outbox
+INSERT INTO outbox (kind, at, budget, scope, subject, window, what, amount_micro, amount_pico)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+
+-- name: outbox
+SELECT number, kind, at, budget, scope, subject, window, what, amount_micro, amount_pico FROM outbox ORDER BY number
+
+-- name: count_refusal
+INSERT INTO refusal_count (budget, refused) VALUES (?, 1)
+ON CONFLICT (budget) DO UPDATE SET refused = refused + 1 RETURNING refused
+
+-- name: refusal_count
+SELECT refused FROM refusal_count WHERE budget = ?
+
+-- name: put_refusal
+INSERT INTO refusal (budget, place, number, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (budget, place) DO UPDATE SET number = excluded.number, body = excluded.body
+
+-- name: refusals
+SELECT body FROM refusal WHERE budget = ? ORDER BY number DESC

@@ -1,0 +1,310 @@
+"""The accounts of budgets: what each entry adds to those that cover it, in the entry's own transaction.
+
+Which accounts those are is not this store's knowledge: a `Covering` from above tells it, made anew in the first
+transaction after a budget changed. So no entry can be written, by whatever way, without being counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import apsw
+import msgspec
+
+from outlay.clock import DAY_MICROSECONDS
+from outlay.ledger import accounts, rules
+from outlay.ledger.sqlite.codec import Decoder
+from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
+from outlay.ledger.sqlite.names import NameBook
+from outlay.ledger.sqlite.statements import first, only, rows, sql
+from outlay.ledger.sqlite.writing import Write
+from outlay.ledger.store import AccountScope, Coverage, Covering
+from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, EntryKind, Limit, Outcome, Share
+from outlay.money import PICO_PER_MICRO
+
+_PAGE: Final = 2_000
+_SECONDS_MAX: Final = 3_600.0
+_TRIES: Final = 10
+_NOTHING: Final = Account()
+_encode: Final = msgspec.json.Encoder().encode
+_decode_entry: Final = msgspec.json.Decoder(Entry).decode
+decode_shares: Final = msgspec.json.Decoder(tuple[Share, ...]).decode
+encode_shares: Final = _encode
+
+
+class _Known(NamedTuple):
+    epoch: int
+    changed: int
+    coverage: Coverage | None
+
+
+class Accounts:
+    """The accounts of one ledger in this process."""
+
+    def __init__(self, connections: Connections, book: NameBook, covering: Covering | None) -> None:
+        """`covering` is None for a store that is opened without its budgets: nothing is counted then."""
+        self._connections = connections
+        self._book = book
+        self._covering = covering
+        self._known = _Known(-1, 0, None)
+
+    def coverage(self, connection: apsw.Connection, epoch: int) -> Coverage | None:
+        """What the budgets in force at this transaction's epoch cover; None where there never was one."""
+        known = self._known
+        if known.epoch == epoch:
+            return known.coverage
+        (changed,) = only(connection, "budgets_changed")
+        coverage = known.coverage
+        if changed != known.changed:
+            bodies = [body for _, body, active in rows(connection, "budgets") if active]
+            coverage = self._covering(bodies) if self._covering is not None else None
+        self._known = _Known(epoch, changed, coverage)
+        return coverage
+
+    # --- counting
+
+    def appended(self, write: Write, results: Sequence[Appended]) -> None:
+        """Count what was just written; for `writing.append`."""
+        coverage = self.coverage(write.connection, write.meta.epoch)
+        if coverage is not None:
+            created = [one.entry for one in results if one.code == Outcome.CREATED and one.entry is not None]
+            self.count(write, coverage, created)
+
+    def corrected(self, write: Write, entries: Sequence[Entry]) -> None:
+        """Count reversals and replacements; for `writing.amend`."""
+        coverage = self.coverage(write.connection, write.meta.epoch)
+        if coverage is not None:
+            self.count(write, coverage, entries)
+
+    def count(self, write: Write, coverage: Coverage, entries: Iterable[Entry], held: Sequence[Share] = ()) -> None:
+        """Add what entries spent to their accounts; `held` says where their call was reserved."""
+        connection = write.connection
+        tier_of = tiers(connection)
+        found: list[Share] = []
+        at = 0
+        for entry in entries:
+            at = entry.recorded_at
+            own = held or (_held_for(connection, entry) if entry.kind is EntryKind.CORRECTION else ())
+            found += accounts.counted(coverage, entry, coverage.shares(entry, tier_of), own)
+        for _, share in sorted(accounts.summed(found).items()):
+            add(connection, share, share.amount, share.amount, at)
+
+    # --- scopes
+
+    def begin(self, write: Write, budget: str, scopes: Sequence[AccountScope]) -> None:
+        """Note what a budget's accounts count from this transaction on; new ones wait to be warmed."""
+        connection = write.connection
+        wanted = {(one.scope, one.window_name): one for one in scopes}
+        for scope, window_name, active in list(rows(connection, "scopes_of", (budget,))):
+            if (scope, window_name) not in wanted:
+                connection.execute(sql("end_scope"), (budget, scope, window_name))
+            elif active:
+                del wanted[scope, window_name]
+            else:
+                # It was not counted meanwhile: begin again from what is held now, and fold all before.
+                _forget_spent(connection, budget, scope, window_name)
+        last = write.next_seq - 1
+        for one in wanted.values():
+            connection.execute(sql("put_scope"), (budget, one.scope, one.window_name, last, one.from_at))
+
+    def warm(self) -> int:
+        """See BudgetStore.warm."""
+        for _ in range(_TRIES):
+            cold, epoch, sums = self._history()
+            if not cold:
+                return 0
+            with self._connections.writing() as connection:
+                if read_meta(connection).epoch != epoch:
+                    continue
+                warmed = [scope for scope, (until, _) in cold.items() if _warmed(connection, scope, until)]
+                chosen = set(warmed)
+                for share in sums:
+                    if accounts.scope_of(share) in chosen:
+                        add(connection, share, share.amount, share.amount, share.from_at)
+                return len(warmed)
+        return 0
+
+    def _history(self) -> tuple[dict[accounts.Scope, tuple[int, int]], int, list[Share]]:
+        """The cold scopes with the seq and the instant that bound their history, and what that sums to."""
+        with self._connections.reading(_SECONDS_MAX) as connection:
+            meta = read_meta(connection)
+            cold = {row[:3]: row[3:] for row in rows(connection, "cold_scopes")}
+            coverage = self.coverage(connection, meta.epoch)
+            if not cold or coverage is None:
+                return {}, meta.epoch, []
+            since = min(from_at for _, from_at in cold.values())
+            until = max(until for until, _ in cold.values())
+            decoder = Decoder(connection, self._book.at(meta.epoch))
+
+            def history() -> Iterator[Share]:
+                for seq, share in folded(connection, decoder, coverage, until, since):
+                    bounds = cold.get(accounts.scope_of(share))
+                    if bounds is not None and seq <= bounds[0] and share.from_at >= bounds[1]:
+                        yield share
+
+            sums = accounts.summed(history())
+        return cold, meta.epoch, [sums[key] for key in sorted(sums)]
+
+    # --- proving and forgetting
+
+    def unsound(self, connection: apsw.Connection, meta: Meta, decoder: Decoder) -> Iterator[AuditFinding]:
+        """What the accounts get wrong, for the audit."""
+        coverage = self.coverage(connection, meta.epoch)
+        if coverage is None:
+            return
+        kept: dict[AccountKey, tuple[Share, Account]] = {}
+        for row in rows(connection, "all_accounts"):
+            key = AccountKey(*row[:4])
+            kept[key] = (Share(key, row[4], row[5], row[6], None, 0), _account(row[7:]))
+        held: dict[AccountKey, int] = {}
+        for (shares,) in rows(connection, "held_shares"):
+            for share in decode_shares(shares):
+                held[share.key] = held.get(share.key, 0) + share.amount
+        warm = {row[:3]: row[3] for row in rows(connection, "warm_scopes")}
+        everything = folded(connection, decoder, coverage, 1 << 62, -(1 << 62))
+        spent = accounts.summed(share for _, share in everything)
+        yield from accounts.unsound(kept, spent, held, warm, meta.horizon * DAY_MICROSECONDS)
+
+    def forget(self, connection: apsw.Connection, kind: str, name: str, anonymous: str) -> None:
+        """Rename a person or customer in accounts, tiers, reservations, the outbox; drop refusals with names."""
+        if self._covering is None:
+            return
+        every = self._covering([body for _, body, _ in rows(connection, "budgets")])
+        budgets = every.of_subjects(kind)
+        for budget in budgets:
+            connection.execute(sql("rename_accounts"), (budget, name, anonymous))
+            connection.execute(sql("rename_outbox"), (budget, name, anonymous))
+            connection.execute(sql("drop_refusals"), (budget,))
+        connection.execute(sql("rename_subject"), (kind, name, anonymous))
+        for id, packed in list(rows(connection, "all_shares")):
+            shares = decode_shares(packed)
+            renamed = accounts.with_name(shares, budgets, name, anonymous)
+            if renamed != shares:
+                connection.execute(sql("put_shares"), (id, _encode(renamed)))
+        for id, packed in list(rows(connection, "open_estimates")):
+            entry = _decode_entry(packed)
+            renamed_entry = accounts.forgotten(entry, kind, name, anonymous)
+            if renamed_entry is not entry:
+                connection.execute(sql("put_estimate"), (id, _encode(renamed_entry)))
+
+    # --- asking
+
+    def read(self, limits: Sequence[Limit]) -> dict[AccountKey, Account]:
+        """See BudgetStore.accounts."""
+        with self._connections.reading() as connection:
+            return {limit.key: account_of(connection, limit.key, limit.window_name) for limit in limits}
+
+    def of_budget(self, budget: str, scope: str, at: int, most: int) -> list[tuple[AccountKey, Account]]:
+        """See BudgetStore.accounts_of."""
+        with self._connections.reading() as connection:
+            found = list(rows(connection, "accounts_of", (budget, scope, at, most)))
+            return [
+                (
+                    AccountKey(budget, scope, subject, window),
+                    _account(measures, warming=is_cold(connection, budget, scope, window_name)),
+                )
+                for subject, window, window_name, *measures in found
+            ]
+
+
+def folded(
+    connection: apsw.Connection, decoder: Decoder, coverage: Coverage, until: int, since: int
+) -> Iterator[tuple[int, Share]]:
+    """(seq, share) of each account of each entry up to seq `until` that counts at `since` or later."""
+    held = {entry: decode_shares(shares) for entry, shares in rows(connection, "ended_shares")}
+    tier_of = tiers(connection)
+    after = 0
+    while page := connection.execute(sql("to_warm"), (after, until, since, _PAGE)).fetchall():
+        for row in page:
+            entry = decoder.entry(row)
+            own = held.get(rules.root_of(entry), ())
+            for share in accounts.counted(coverage, entry, coverage.shares(entry, tier_of), own):
+                yield entry.seq, share
+        after = int(page[-1][0])  # type: ignore[arg-type]  # the rowid, as the STRICT table says
+
+
+def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
+    """The tier of a subject, read in this transaction."""
+
+    def tier_of(kind: str, name: str) -> str | None:
+        row = first(connection, "tier", (kind, name))
+        return None if row is None else str(row[0])
+
+    return tier_of
+
+
+def account_of(connection: apsw.Connection, key: AccountKey, window_name: str) -> Account:
+    """An account as it stands in this transaction."""
+    row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
+    warming = is_cold(connection, key.budget, key.scope, window_name)
+    return Account(warming=warming) if row is None else _account(row, warming=warming)
+
+
+def is_cold(connection: apsw.Connection, budget: str, scope: str, window_name: str) -> bool:
+    """Whether the history of an account is not folded yet."""
+    return first(connection, "is_cold", (budget, scope, window_name)) is not None
+
+
+def add(connection: apsw.Connection, share: Share, committed: int, spent: int, at: int) -> None:
+    """Add to an account, making it where it is new; the marks that this crosses go to the outbox."""
+    key = share.key
+    row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
+    before = _NOTHING if row is None else _account(row)
+    after = msgspec.structs.replace(before, committed=before.committed + committed, spent=before.spent + spent)
+    put(connection, share, after)
+    for mark in accounts.crossed(share.marks, before.spent, after.spent):
+        tell(connection, "mark", at, key, accounts.mark_name(mark), after.spent)
+
+
+def put(connection: apsw.Connection, share: Share, account: Account) -> None:
+    """Write an account."""
+    key = share.key
+    connection.execute(
+        sql("put_account"),
+        (
+            *(key.budget, key.scope, key.subject, key.window, share.window_name, share.from_at, share.to_at),
+            *divmod(account.committed, PICO_PER_MICRO),
+            *divmod(account.spent, PICO_PER_MICRO),
+            account.refusals,
+        ),
+    )
+
+
+def tell(connection: apsw.Connection, kind: str, at: int, key: AccountKey, what: str, amount: int) -> None:
+    """Write to the outbox, a mark once an account."""
+    pair = divmod(amount, PICO_PER_MICRO)
+    bound = (kind, at, key.budget, key.scope, key.subject, key.window, what, *pair)
+    connection.execute(sql("put_outbox"), bound)
+
+
+def _account(measures: Sequence[int], *, warming: bool = False) -> Account:
+    committed_micro, committed_pico, spent_micro, spent_pico, refusals = measures
+    return Account(
+        committed=committed_micro * PICO_PER_MICRO + committed_pico,
+        spent=spent_micro * PICO_PER_MICRO + spent_pico,
+        refusals=refusals,
+        warming=warming,
+    )
+
+
+def _held_for(connection: apsw.Connection, entry: Entry) -> tuple[Share, ...]:
+    """What was held for the call of a correction, if its event came from a reservation."""
+    row = first(connection, "reservation", (entry.event.id,))
+    return decode_shares(row[4]) if row is not None and row[5] == rules.root_of(entry) else ()
+
+
+def _forget_spent(connection: apsw.Connection, budget: str, scope: str, window_name: str) -> None:
+    found = list(rows(connection, "accounts_of_scope", (budget, scope, window_name)))
+    for subject, window, from_at, to_at, *measures in found:
+        account = _account(measures)
+        key = AccountKey(budget, scope, subject, window)
+        left = msgspec.structs.replace(account, committed=account.committed - account.spent, spent=0)
+        put(connection, Share(key, window_name, from_at, to_at, None, 0), left)  # type: ignore[arg-type]  # as written
+
+
+def _warmed(connection: apsw.Connection, scope: accounts.Scope, until: int) -> bool:
+    """Mark a scope warm; False where another process did, or where it has begun again."""
+    before = connection.total_changes()
+    connection.execute(sql("warm_scope"), (*scope, until))
+    return connection.total_changes() > before
