@@ -251,6 +251,14 @@ def test_a_closed_ledger_says_so(store: LedgerStore) -> None:
             action()
 
 
+def test_lines_that_do_not_sum_are_found(store: LedgerStore) -> None:
+    entry = make_entry("a")
+    wrong = msgspec.structs.replace(entry.rating, amount=entry.rating.amount + 1)
+    store.append([msgspec.structs.replace(entry, rating=wrong)])
+    (finding,) = store.audit().findings
+    assert (finding.code, finding.expected, finding.found) == ("lines_sum", "2500000001", "2500000000")
+
+
 def test_a_ledger_keeps_the_currency_and_zone_it_was_made_with(store: LedgerStore) -> None:
     assert (store.currency, store.home_zone) == ("USD", "UTC")
     assert msgspec.structs.asdict(store.audit())["entries"] == 0

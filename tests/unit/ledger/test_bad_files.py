@@ -190,6 +190,7 @@ def test_what_the_disk_says_is_told_apart() -> None:
     vars(short)["extendedresult"] = apsw.SQLITE_IOERR_SHORT_READ
     assert isinstance(translate(short, "a.db"), LedgerCorrupt)
     assert translate(apsw.SQLError("no such table"), "a.db").code == "store_failed"
+    assert isinstance(translate(apsw.ReadOnlyError("readonly"), "a.db"), LedgerReadOnly)
 
 
 def test_a_background_fold_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.ledger_entries import DAY, NOON, TODAY, make_entry
+from tests.ledger_entries import DAY, NOON, TODAY, make_entry, plain
 
 from outlay.errors import InvalidInput, LedgerClosed, OpenedBeforeFork
 from outlay.ledger import rules
-from outlay.ledger.sqlite import SqliteStore
+from outlay.ledger.sqlite import SqliteStore, folder, names
 from outlay.ledger.sqlite.statements import rows_of
 from outlay.ledger.store import Amendment, EntryFilter
-from outlay.model import CostQuery
+from outlay.model import CostQuery, PricedLine, PricingStatus, Rating
 
 
 def opened(tmp_path: Path, **options: object) -> SqliteStore:
@@ -366,4 +366,46 @@ def test_a_reader_waits_while_the_process_forks(tmp_path: Path) -> None:
     store._connections.after_fork_in_parent()
     reader.join()
     assert seen == [1]
+    store.close()
+
+
+def test_a_memory_of_names_that_grows_too_large_starts_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "_REMEMBERED_MAX", 1)
+    store = opened(tmp_path)
+    entries = [make_entry(f"e{n}", user=f"u{n}", tags={"x": str(n)}, usage={"video_seconds": n}) for n in range(5)]
+    for entry in entries:
+        store.append([entry])
+    again = opened(tmp_path)
+    kept = list(again.entries(EntryFilter()))
+    assert plain(kept) == plain([msgspec.structs.replace(entry, seq=n) for n, entry in enumerate(entries, 1)])
+    store.close()
+    again.close()
+
+
+def test_a_line_in_another_currency_keeps_its_own_amount_without_a_rate_of_exchange(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    line = PricedLine("credits", 1, 5, None, native_amount=-7)
+    entry = msgspec.structs.replace(make_entry("a"), rating=Rating((line, line), 10, PricingStatus.PRICED))
+    store.append([entry])
+    ((kept,),) = store.versions("a")
+    assert kept.rating.lines == (line, line)
+    store.fold()
+    # A meter with two lines is one meter of one event.
+    (row,) = store.costs(CostQuery(by=("meter",), quantities=True)).rows
+    assert (row.events, row.amount, row.quantities) == (1, 10, {"credits": 2})
+    assert store.audit().findings == ()
+    store.close()
+
+
+def test_who_appends_too_far_ahead_waits_for_the_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "WAKE_AT", 10)
+    monkeypatch.setattr(folder, "BEHIND_MAX", 50)
+    store = SqliteStore(tmp_path / "a.db")
+    for batch in range(6):
+        store.append([make_entry(f"{batch}-{n}") for n in range(100)])
+        assert store._folder._behind <= 50 + 100
+    store._folder.join()
+    assert store.facts()["watermark"] == "600"
     store.close()
