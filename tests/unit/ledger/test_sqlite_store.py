@@ -369,9 +369,7 @@ def test_a_reader_waits_while_the_process_forks(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_memory_of_names_that_grows_too_large_starts_afresh(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_memory_of_names_grown_too_large_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "_REMEMBERED_MAX", 1)
     store = opened(tmp_path)
     entries = [make_entry(f"e{n}", user=f"u{n}", tags={"x": str(n)}, usage={"video_seconds": n}) for n in range(5)]
