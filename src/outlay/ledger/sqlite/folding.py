@@ -33,6 +33,7 @@ from outlay.money import PICO_PER_MICRO
 
 _NANO_PER_UNIT: Final = 10**9
 _unpack: Final = msgspec.msgpack.Decoder().decode
+_read_entries: Final = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int, str]]).decode
 _IN_PYTHON: Final = (WIDE, METERS)
 _IN_SQL: Final = tuple(rollup for rollup in ROLLUPS if rollup not in _IN_PYTHON)
 
@@ -70,34 +71,30 @@ def gather(connection: apsw.Connection, meta: Meta, limit: int, day_of: Callable
 
 def _sum_meters(connection: apsw.Connection) -> dict[Key, Cell]:
     """The cells by meter. The one loop of a fold that holds the interpreter, so it is written for speed."""
-    places: dict[Key, dict[int, Cell]] = {}
-    for day, provider, service, basis, calls, sign, micro, pico, failed, unpriced, incomplete, lines in rows(
-        connection, "fold_lines"
-    ):
-        place = (day, provider, service, basis)
-        cells = places.get(place)
-        if cells is None:
-            cells = places[place] = {}
-        unpacked = _unpack(lines)
-        shares = unpacked[0] if len(unpacked) == 1 else [*unpacked[0], *(_without_money(one) for one in unpacked[1])]
-        counted: list[int] = []
-        for meter, whole, nano, line_micro, line_pico, *_ in shares or ((0, 0, 0, sign * micro, sign * pico),):
-            cell = cells.get(meter)
-            if cell is None:
-                cell = cells[meter] = [0, 0, 0, 0, 0, 0]
-            cell[4] += sign * (line_micro * PICO_PER_MICRO + line_pico)
-            cell[5] += calls * (whole * _NANO_PER_UNIT + nano)
-            if meter not in counted:
-                counted.append(meter)
-                cell[0] += calls
-                cell[1] += failed
-                cell[2] += unpriced
-                cell[3] += incomplete
-    return {
-        (day, provider, service, meter, basis): cell
-        for (day, provider, service, basis), cells in places.items()
-        for meter, cell in cells.items()
-    }
+    summed: dict[Key, Cell] = {}
+    for day, provider, service, basis, entries in rows(connection, "fold_lines"):
+        cells: dict[int, Cell] = {}
+        for calls, sign, micro, pico, failed, unpriced, incomplete, lines in _read_entries(entries):
+            unpacked = _unpack(bytes.fromhex(lines))
+            shares = (
+                unpacked[0] if len(unpacked) == 1 else [*unpacked[0], *(_without_money(one) for one in unpacked[1])]
+            )
+            counted: list[int] = []
+            for meter, whole, nano, line_micro, line_pico, *_ in shares or ((0, 0, 0, sign * micro, sign * pico),):
+                cell = cells.get(meter)
+                if cell is None:
+                    cell = cells[meter] = [0, 0, 0, 0, 0, 0]
+                cell[4] += sign * (line_micro * PICO_PER_MICRO + line_pico)
+                cell[5] += calls * (whole * _NANO_PER_UNIT + nano)
+                if meter not in counted:
+                    counted.append(meter)
+                    cell[0] += calls
+                    cell[1] += failed
+                    cell[2] += unpriced
+                    cell[3] += incomplete
+        for meter, cell in cells.items():
+            summed[(day, provider, service, meter, basis)] = cell
+    return summed
 
 
 def _without_money(unrated: list[int]) -> tuple[int, int, int, int, int]:

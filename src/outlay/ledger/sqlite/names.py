@@ -200,7 +200,8 @@ class Names:
 
 def intern_name(connection: apsw.Connection, kind: int, name: str) -> int:
     """The id of a name, made when it is new."""
-    row = first(connection, "dimension_id", (kind, name)) or only(connection, "intern_dimension", (kind, name))
+    # A name that is not remembered is nearly always new, so making it is tried before looking it up.
+    row = first(connection, "intern_dimension", (kind, name)) or only(connection, "dimension_id", (kind, name))
     return int(row[0])
 
 

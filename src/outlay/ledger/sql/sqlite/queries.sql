@@ -32,7 +32,7 @@ SELECT id FROM dimension WHERE kind = ? AND name = ?
 SELECT name FROM dimension WHERE id = ?
 
 -- name: intern_dimension
-INSERT INTO dimension (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO UPDATE SET name = name RETURNING id
+INSERT INTO dimension (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING RETURNING id
 
 -- name: rename_dimension
 UPDATE dimension SET name = ?3 WHERE kind = ?1 AND name = ?2 RETURNING id
@@ -185,8 +185,12 @@ SELECT
     sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico)
 FROM temp.fold_entry GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY min(seq)
 
+-- One row a place, not one an entry: each step of a statement gives the interpreter away, and a thread that
+-- computes beside the fold would give it back only after its time slice.
 -- name: fold_lines
-SELECT day, provider, service, basis, events, sign, micro, pico, failed, unpriced, incomplete, lines FROM temp.fold_entry
+SELECT day, provider, service, basis,
+    json_group_array(json_array(events, sign, micro, pico, failed, unpriced, incomplete, hex(lines)))
+FROM temp.fold_entry GROUP BY 1, 2, 3, 4
 
 -- name: fold_add
 INSERT INTO main.{table} ({keys}, {measures}) SELECT {keys}, {normal} FROM temp.fold_{table} WHERE true
