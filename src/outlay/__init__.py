@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from outlay.clock import FrozenClock as FrozenClock
     from outlay.clock import SystemClock as SystemClock
     from outlay.errors import AmbiguousId as AmbiguousId
+    from outlay.errors import BudgetExceeded as BudgetExceeded
     from outlay.errors import EventConflict as EventConflict
     from outlay.errors import InvalidInput as InvalidInput
     from outlay.errors import LedgerBusy as LedgerBusy
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from outlay.errors import Refused as Refused
     from outlay.errors import SchemaTooNew as SchemaTooNew
     from outlay.errors import UnsafeFilesystem as UnsafeFilesystem
+    from outlay.holding import Reservation as Reservation
     from outlay.model import AuditReport as AuditReport
     from outlay.model import Basis as Basis
     from outlay.model import CostRow as CostRow
@@ -62,6 +64,7 @@ _HOMES = {
     "outlay.clock": ("Clock", "FrozenClock", "SystemClock"),
     "outlay.errors": (
         "AmbiguousId",
+        "BudgetExceeded",
         "EventConflict",
         "InvalidInput",
         "LedgerBusy",
@@ -91,6 +94,7 @@ _HOMES = {
         "Status",
         "UsageEvent",
     ),
+    "outlay.holding": ("Reservation",),
     "outlay.money": ("Money",),
     "outlay.receipt": ("Receipt",),
 }

@@ -22,6 +22,7 @@ from outlay.arguments import (
     read_text,
 )
 from outlay.bills import ImportedStatement, import_rows
+from outlay.budgeting import LedgerBudgets
 from outlay.calls import Call, Function, attributed, inherited, tracked_function
 from outlay.capture.extract import extract
 from outlay.capture.intake import COUNT_MAX, build_event
@@ -34,9 +35,10 @@ from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, Sta
 from outlay.money import Money, parse_decimal
 from outlay.pricing.book import PriceBook
 from outlay.pricing.rate import rate
-from outlay.reader import LedgerReader, loop_runs
+from outlay.reader import loop_runs
 from outlay.receipt import CANCELLED, JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder, Repriced, conflict
+from outlay.reserving import Reserver
 from outlay.spool import Spool
 
 NOT_KEPT: Final = {"none": "no_usage", "pending": "pending"}
@@ -48,7 +50,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerReader):
+class Ledger(LedgerBudgets):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     def __init__(self, store: LedgerStore, clock: Clock, spool_folder: Path | None = None) -> None:
@@ -57,6 +59,7 @@ class Ledger(LedgerReader):
         self.clock = clock
         self.currency = store.currency
         self.recorder = Recorder(store, clock)
+        self.reserver = Reserver(self.recorder, store.currency)
         self.closed = False
         self.spool = Spool(spool_folder, self.recorder.record_group) if spool_folder else None
         if self.spool is not None:
@@ -148,15 +151,23 @@ class Ledger(LedgerReader):
         """
         calls: list[Mapping[str, Any]] = [fields]
         if response is not None:
-            named = {name: fields.get(name) for name in ("provider", "service", "operation")}
-            others = {name: value for name, value in fields.items() if name not in named}
             try:
-                calls[:] = calls_of(extract(response, **named), others, self._book_knows)
+                calls[:] = self.calls_told(response, fields)
             except InvalidInput as error:
                 reading = {**(fields.get("parameters") or {}), "reading": error.code}
                 calls[:] = [{**fields, "parameters": reading}]
         receipts = [self._keep(self._event(call), wait=True, measured=measured) for call in calls]
         return receipts[0]
+
+    def calls_told(self, response: object, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The calls that a provider's response tells; `fields` are what the caller says on top."""
+        named = {name: fields.get(name) for name in ("provider", "service", "operation")}
+        others = {name: value for name, value in fields.items() if name not in named}
+        return calls_of(extract(response, **named), others, self._book_knows)
+
+    def keep_call(self, fields: Mapping[str, Any]) -> Receipt:
+        """Keep a call that happened inside another one, tolerant of numbers that contradict each other."""
+        return self._keep(self._event(fields), wait=True)
 
     def price(self, **fields: Unpack[EventFields]) -> Receipt:
         """What a call would cost: a receipt of which nothing is kept. Fields as for `record`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from outlay.api import Ledger
 from outlay.arguments import checked_currency
+from outlay.budgets.coverage import BudgetCoverage
 from outlay.clock import Clock, SystemClock, zone_info
 from outlay.config import Settings, load_settings
 from outlay.errors import InvalidInput
@@ -57,7 +58,7 @@ def _store(address: str, currency: str, zone: str, synchronous: str, clock: Cloc
     if address in ("memory:", ":memory:"):
         from outlay.ledger.memory import MemoryStore
 
-        return MemoryStore(currency=currency, zone=zone), None
+        return MemoryStore(currency=currency, zone=zone, covering=BudgetCoverage), None
     if "://" in address and not address.startswith("sqlite:///"):
         scheme = address.split("://", 1)[0]
         raise InvalidInput(
@@ -66,7 +67,9 @@ def _store(address: str, currency: str, zone: str, synchronous: str, clock: Cloc
     from outlay.ledger.sqlite import SqliteStore
 
     path = Path(address.removeprefix("sqlite:///")).expanduser()
-    store = SqliteStore(path, currency=currency, zone=zone, synchronous=synchronous, now=clock.now)
+    store = SqliteStore(
+        path, currency=currency, zone=zone, synchronous=synchronous, now=clock.now, covering=BudgetCoverage
+    )
     return store, path.with_name(path.name + ".spool")
 
 

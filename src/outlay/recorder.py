@@ -74,6 +74,11 @@ class Recorder:
         book = self.loaded_book
         return self._load() if book is None else book
 
+    @property
+    def epoch(self) -> int:
+        """The ledger's epoch when the book was read; a write that names it is refused where it has moved."""
+        return self._epoch
+
     def refresh(self) -> PriceBook:
         """Read the book anew if the ledger's epoch has moved."""
         book = self.loaded_book

@@ -125,6 +125,11 @@ class BudgetIndex:
                 found.append((AccountKey(budget.name, compiled.scope, subject, label), amount))
         return found
 
+    def standing(self, budget: Budget, subject: str, now: Instant, tier_of: TierOf | None = None) -> list[Limit]:
+        """The limits of one account holder at `now`, of which nothing is asked."""
+        nothing = Asking(amount=0, calls=0)
+        return list(self._limits_of(_compiled(budget, ()), subject, now, nothing, tier_of))
+
     def counted(
         self, dimensions: Dimensions, at: Instant, told: Asking, tier_of: TierOf | None = None
     ) -> list[Share]:

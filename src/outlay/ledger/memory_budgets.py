@@ -261,10 +261,12 @@ class MemoryBudgets:
         with self._open():
             self._waiters.pop(id, None)
 
-    def settle(self, id: str, entry: Entry) -> Settled:
+    def settle(self, id: str, entry: Entry, *, epoch: int | None = None) -> Settled:
         """See BudgetStore.settle."""
         rules.check_storable(entry)
         with self._open():
+            if epoch is not None and epoch != self._epoch:
+                raise StaleBook
             held = self._held.get(id)
             if held is None:
                 return Settled(code="no_such_reservation")

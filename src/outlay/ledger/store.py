@@ -280,8 +280,8 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def settle(self, id: str, entry: Entry) -> Settled:
-        """Put what happened in the place of what was held."""
+    def settle(self, id: str, entry: Entry, *, epoch: int | None = None) -> Settled:
+        """Put what happened in the place of what was held. Raises StaleBook as `append`."""
         ...
 
     def release(self, id: str, now: Instant) -> Settled:

@@ -77,8 +77,19 @@ class Accounts:
         if coverage is not None:
             self.count(write, coverage, entries)
 
-    def count(self, write: Write, coverage: Coverage, entries: Iterable[Entry], held: Sequence[Share] = ()) -> None:
-        """Add what entries spent to their accounts; `held` says where their call was reserved."""
+    def count(
+        self,
+        write: Write,
+        coverage: Coverage,
+        entries: Iterable[Entry],
+        held: Sequence[Share] = (),
+        *,
+        free: bool = False,
+    ) -> None:
+        """Add what entries spent to their accounts; `held` says where their call was reserved.
+
+        With `free` what was held there is let go at the same time.
+        """
         connection = write.connection
         tier_of = tiers(connection)
         found: list[Share] = []
@@ -87,8 +98,9 @@ class Accounts:
             at = entry.recorded_at
             own = held or (_held_for(connection, entry) if entry.kind is EntryKind.CORRECTION else ())
             found += accounts.counted(coverage, entry, coverage.shares(entry, tier_of), own)
-        for _, share in sorted(accounts.summed(found).items()):
-            add(connection, share, share.amount, share.amount, at)
+        freed = {share.key: share.amount for share in held} if free else {}
+        for key, share in sorted(accounts.summed(found).items()):
+            add(connection, share, share.amount - freed.get(key, 0), share.amount, at)
 
     # --- scopes
 
@@ -232,6 +244,12 @@ def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
         return None if row is None else str(row[0])
 
     return tier_of
+
+
+def standing(connection: apsw.Connection, key: AccountKey) -> Account:
+    """An account as it stands in this transaction, whether it is warm or not."""
+    row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
+    return _NOTHING if row is None else _account(row)
 
 
 def account_of(connection: apsw.Connection, key: AccountKey, window_name: str) -> Account:

@@ -82,9 +82,9 @@ class SqliteBudgets:
         """See BudgetStore.reserve."""
         return self._reservations.reserve(asked, epoch)
 
-    def settle(self, id: str, entry: Entry) -> Settled:
+    def settle(self, id: str, entry: Entry, *, epoch: int | None = None) -> Settled:
         """See BudgetStore.settle."""
-        return self._reservations.settle(id, entry)
+        return self._reservations.settle(id, entry, epoch)
 
     def release(self, id: str, now: Instant) -> Settled:
         """See BudgetStore.release."""

@@ -15,11 +15,11 @@ from outlay.ledger import accounts, rules
 from outlay.ledger.sqlite import writing
 from outlay.ledger.sqlite.accounts import (
     Accounts,
-    account_of,
     add,
     decode_shares,
     encode_shares,
     put,
+    standing,
     tell,
 )
 from outlay.ledger.sqlite.connections import Connections, read_meta
@@ -92,7 +92,7 @@ class Reservations:
             known = first(connection, "reservation", (asked.id,))
             if known is not None and STATES[known[0]] is not ReservationState.RELEASED:
                 return Reserved(code=_known_code(known, asked), accounts={})
-            found = {limit.key: account_of(connection, limit.key, limit.window_name) for limit in asked.limits}
+            found = {limit.key: standing(connection, limit.key) for limit in asked.limits}
             fitting = all(accounts.fits(limit, found[limit.key]) for limit in asked.limits)
             queued = fitting and _others_first(connection, asked)
             if not fitting or queued:
@@ -114,10 +114,10 @@ class Reservations:
 
     # --- ending
 
-    def settle(self, id: str, entry: Entry) -> Settled:
+    def settle(self, id: str, entry: Entry, epoch: int | None) -> Settled:
         """See BudgetStore.settle."""
         rules.check_storable(entry)
-        with self._writing() as write:
+        with self._writing(epoch) as write:
             row = first(write.connection, "reservation", (id,))
             if row is None:
                 return _UNKNOWN
@@ -137,12 +137,12 @@ class Reservations:
         if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
             return Settled(code=result.code, entry=result.entry)
         still_held = state is ReservationState.OPEN
-        if still_held:
-            _let_go(write.connection, shares, entry.recorded_at)
         over: tuple[Overrun, ...] = ()
         if result.code == Outcome.CREATED:
-            over = self._book_entries(write, id, [result.entry], shares)
+            over = self._book_entries(write, id, [result.entry], shares, free=still_held)
         else:
+            if still_held:
+                _let_go(write.connection, shares, entry.recorded_at)
             _hold_nothing(write.connection, id)
         root = rules.root_of(result.entry)
         _end(write.connection, id, ReservationState.SETTLED, root)
@@ -159,13 +159,15 @@ class Reservations:
         return Settled(code="settled_late", entry=result.entry, overruns=over)
 
     def _book_entries(
-        self, write: Write, id: str, entries: Sequence[Entry], shares: Sequence[Share]
+        self, write: Write, id: str, entries: Sequence[Entry], shares: Sequence[Share], *, free: bool = False
     ) -> tuple[Overrun, ...]:
         """Count entries of a reservation, and name what came to more than was held for it."""
         coverage = self._accounts.coverage(write.connection, write.meta.epoch)
         if coverage is None:
+            if free:
+                _let_go(write.connection, shares, entries[-1].recorded_at)
             return ()
-        self._accounts.count(write, coverage, entries, shares)
+        self._accounts.count(write, coverage, entries, shares, free=free)
         last = entries[-1]
         billed = [msgspec.structs.replace(one, amount=coverage.amount(one.meter, last)) for one in shares]
         over = accounts.overruns(billed, shares)
@@ -221,12 +223,12 @@ class Reservations:
         for id, packed, estimate in found:
             shares = decode_shares(packed)
             result = writing.append_within(write, accounts.expiring(_decode_entry(estimate), now))
-            _let_go(write.connection, shares, now)
             if result.code == Outcome.CREATED and result.entry is not None:
-                self._book_entries(write, id, [result.entry], shares)
+                self._book_entries(write, id, [result.entry], shares, free=True)
                 _end(write.connection, id, ReservationState.EXPIRED, result.entry.seq)
             else:
                 # The call was recorded under this id already, by another way: nothing is to be estimated.
+                _let_go(write.connection, shares, now)
                 root = None if result.entry is None else rules.root_of(result.entry)
                 _hold_nothing(write.connection, id)
                 _end(write.connection, id, ReservationState.SETTLED, root)
@@ -273,7 +275,7 @@ class Reservations:
                 (number,) = only(connection, "count_refusal", (budget,))
                 connection.execute(sql("put_refusal"), (budget, number % REFUSALS_KEPT, number, _encode(one)))
                 limit = one.refusal.limit
-                account = account_of(connection, limit.key, limit.window_name)
+                account = standing(connection, limit.key)
                 (share,) = accounts.held_by([limit])
                 put(connection, share, msgspec.structs.replace(account, refusals=account.refusals + 1))
 

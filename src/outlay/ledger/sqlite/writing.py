@@ -144,7 +144,11 @@ def _append_all_new(
 def append_within(write: Write, entry: Entry) -> Appended:
     """Append one entry in a transaction that does more."""
     key = (rules.identity_day(entry.event), rules.identity_hash(entry.event.id))
-    return _append_one(write, entry, write.encode(entry), key)
+    try:
+        row = encoder(write.names.known)(entry)
+    except KeyError:
+        row = write.encode(entry)
+    return _append_one(write, entry, row, key)
 
 
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:
