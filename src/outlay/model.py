@@ -273,7 +273,8 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True):
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     """One group: `keys` follow the query's `by`. Counts are of calls; quantities are per meter.
 
-    `basis` splits `amount` by what it rests on. The percentiles are of one call's amount, nearest-rank.
+    `basis` splits `amount` by what it rests on. The percentiles are of one call's amount, nearest-rank; with them
+    come the first and last instant of the group (a job's come always).
     """
 
     keys: tuple[str | None, ...]

@@ -122,7 +122,7 @@ class Scan:
         self.total = Tally()
         self._by_meter = "meter" in query.by or "meter" in query.where or query.quantities
         self._where = {name: values for name, values in query.where.items() if name != "meter"}
-        self._spans = "job" in query.by
+        self._spans = "job" in query.by or query.percentiles
 
     def group(self, key: GroupKey) -> Tally:
         """The tally of a group, made when it is new."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import outlay
+from outlay.clock import to_instant
 
 CHAT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
 DOLLAR: dict[str, Any] = {"usage": {"output_tokens": 100_000}}  # 100,000 × $10.00 a million = $1.00
@@ -85,6 +86,14 @@ def test_percentiles_are_of_single_calls(ledger: outlay.Ledger) -> None:
     row = ledger.costs("service", percentiles=True).rows[0]
     cents = 10**10
     assert (row.amount_p50, row.amount_p95, row.amount_max) == (50 * cents, 95 * cents, 100 * cents)
+
+
+def test_a_user_has_a_first_and_a_last_use(ledger: outlay.Ledger) -> None:
+    for day in (3, 1, 2):
+        ledger.record(**CHAT, **DOLLAR, user="u1", time=f"2026-03-0{day}T10:00:00Z")
+    row = ledger.costs("user", percentiles=True).rows[0]
+    assert row.first_at == to_instant("2026-03-01T10:00:00Z")
+    assert row.last_at == to_instant("2026-03-03T10:00:00Z")
 
 
 def test_shares_say_what_the_spend_rests_on(ledger: outlay.Ledger) -> None:
