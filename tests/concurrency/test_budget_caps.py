@@ -1,0 +1,276 @@
+"""A cap holds under any interleaving: 64 calls of a cent at ten cents are exactly ten, in threads and processes.
+
+Rounds run in long-lived workers, each round under budgets of its own; the counts in full are marked soak.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from tests.concurrency.budget_programs import exact, run
+
+import outlay
+from outlay.clock import DAY_MICROSECONDS, to_instant
+
+PROGRAM = Path(__file__).parent / "budget_programs.py"
+CALLS = 64
+ROUNDS = int(os.environ.get("OUTLAY_ROUNDS", "1000"))
+KILL_ROUNDS = int(os.environ.get("OUTLAY_KILL_ROUNDS", "50"))
+LIMIT = Decimal("0.10")
+
+
+class Worker:
+    """A process that makes calls."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, str(PROGRAM), str(self.path)]
+        environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parent.parent.parent)}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def send(self, **asked: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(asked) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "a worker ended by itself; what it said is above"
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@contextmanager
+def workers(path: Path, count: int) -> Iterator[list[Worker]]:
+    outlay.open(path).close()
+    several = [Worker(path) for _ in range(count)]
+    try:
+        for worker in several:
+            worker.answer()
+        yield several
+    finally:
+        for worker in several:
+            worker.end()
+
+
+def cap(ledger: outlay.Ledger, feature: str, limit: Decimal = LIMIT) -> None:
+    ledger.budget(feature, limit=str(limit), window="month", action="refuse", where={"feature": feature})
+
+
+def spent(ledger: outlay.Ledger, feature: str) -> tuple[Decimal, Decimal]:
+    (one,) = ledger.budgets(feature)
+    return outlay.Money(one.spent).amount, outlay.Money(one.reserved).amount
+
+
+def a_round(ledger: outlay.Ledger, several: list[Worker], number: int, dice: random.Random) -> float:
+    """One round of one kind; the longest that a call took, in seconds."""
+    feature = f"round-{number}"
+    kind = dice.choice(["exact", "exact", "overlapping", "above", "unlimited"])
+    cap(ledger, feature)
+    asked: dict[str, Any] = {"feature": feature, "kind": kind, "calls": CALLS // len(several), "threads": 2}
+    if kind == "overlapping":
+        # Fifteen users of three cents each, never seen before, under a day's total of a dollar.
+        where = {"feature": feature}
+        ledger.budget(f"{feature}-users", each="user", limit="0.03", window="day", action="refuse", where=where)
+        ledger.budget(
+            f"{feature}-day", limit="1.00", window="day", action="refuse", where={"provider": "openai", **where}
+        )
+        asked |= {"kind": "exact", "users": 15}
+    if kind == "unlimited":
+        asked |= {"wait_s": 10}
+    for worker in several:
+        worker.send(**asked)
+    answers = [worker.answer() for worker in several]
+    granted = sum(answer["granted"] for answer in answers)
+    total, reserved = spent(ledger, feature)
+    overrun = sum(row.amount for row in ledger.store.outbox() if row.kind == "overrun" and row.key.budget == feature)
+    assert reserved == 0
+    if kind == "above":
+        assert total <= LIMIT + outlay.Money(overrun).amount
+        assert total == granted * Decimal("0.015")
+        with pytest.raises(outlay.BudgetExceeded):
+            exact(ledger, 0, feature=feature)
+    else:
+        assert (granted, overrun) == (10, 0), (kind, answers)
+        # An allotment may end a request a few tokens early, so that it costs no more than what was left.
+        assert LIMIT - Decimal("0.0001") <= total <= LIMIT if kind == "unlimited" else total == LIMIT
+    return max(answer["longest_s"] for answer in answers) if kind != "unlimited" else 0.0
+
+
+def test_sixty_four_threads_get_exactly_ten(tmp_path: Path) -> None:
+    for address in ("memory:", tmp_path / "a.db"):
+        with outlay.open(address) as ledger:
+            cap(ledger, "threads")
+            assert run(ledger, "threads", "exact", CALLS, threads=CALLS)["granted"] == 10
+            assert spent(ledger, "threads") == (LIMIT, 0)
+            assert ledger.audit().ok
+
+
+def test_without_a_maximum_ten_go_if_they_may_wait_and_not_all_at_once(tmp_path: Path) -> None:
+    with outlay.open(tmp_path / "a.db") as ledger:
+        cap(ledger, "waiting")
+        assert run(ledger, "waiting", "unlimited", CALLS, threads=16, wait_s=10)["granted"] == 10
+        cap(ledger, "at-once")
+        held, request = 0, {"model": "gpt-4o", "messages": []}
+        while ledger.check(provider="openai", feature="at-once", body={**request, "max_tokens": 1_024}).granted:
+            ledger.reserve(provider="openai", feature="at-once", body=request)
+            held += 1
+        with pytest.raises(outlay.BudgetExceeded) as refused:
+            ledger.reserve(provider="openai", feature="at-once", body=request)
+        # 1,024 × $10 a million and the template are $0.0105 each: nine of them.
+        assert (held, refused.value.code) == (9, "budget_reserved")
+
+
+def test_four_and_eight_processes_get_exactly_ten_time_boxed(tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    dice = random.Random(seed)
+    longest_s = 0.0
+    rounds = 0
+    print(f"seed {seed}")
+    with outlay.open(tmp_path / "a.db") as ledger, workers(tmp_path / "a.db", 8) as several:
+        end_s = time.monotonic() + 5
+        while time.monotonic() < end_s:
+            chosen = several[: 4 if rounds % 2 else 8]
+            longest_s = max(longest_s, a_round(ledger, chosen, rounds, dice))
+            rounds += 1
+        assert ledger.audit().ok
+    print(f"{rounds} rounds, the longest call took {longest_s:.3f} s")
+    assert rounds > 1
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+def test_a_thousand_rounds_get_exactly_ten_and_nobody_waits_a_second(tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    dice = random.Random(seed)
+    longest_s = 0.0
+    print(f"seed {seed}")
+    with outlay.open(tmp_path / "a.db") as ledger, workers(tmp_path / "a.db", 8) as several:
+        for number in range(ROUNDS):
+            longest_s = max(longest_s, a_round(ledger, several[: dice.choice([4, 8])], number, dice))
+        assert ledger.audit().ok
+    print(f"{ROUNDS} rounds, the longest call took {longest_s:.3f} s")
+    assert longest_s < 1
+
+
+def kill_round(folder: Path, several: list[Worker], number: int, dice: random.Random) -> int:
+    """Kill workers at random while they hold and settle; every grant is settled, or expires. How many were killed."""
+    feature = f"kill-{number}"
+    notes = folder / f"{feature}.notes"
+    with outlay.open(folder / "a.db") as ledger:
+        cap(ledger, feature)
+    for worker in several:
+        worker.send(feature=feature, notes=str(notes))
+    killed = 0
+    for victim in dice.sample(several, len(several) // 2):
+        time.sleep(dice.uniform(0.0, 0.03))
+        victim.process.send_signal(signal.SIGKILL)
+        victim.process.wait()
+        killed += 1
+        victim.end()
+        victim.start()
+        victim.answer()
+        victim.send(feature=feature, notes=str(notes))
+    # What the killed ones hold expires by a clock that is driven; only then the others see the budget spent.
+    clock = outlay.FrozenClock(outlay.SystemClock().now() + DAY_MICROSECONDS // 24)
+    end_s = time.monotonic() + 10
+    while time.monotonic() < end_s:
+        with outlay.open(folder / "a.db", clock=clock) as ledger:
+            if sum(states(folder, feature).values()) == 10:
+                break
+        time.sleep(0.02)
+    time.sleep(0.1)  # The living settle what they hold.
+    with outlay.open(folder / "a.db", clock=clock) as ledger:
+        ledger.expire()
+        found = states(folder, feature)
+        assert sum(found.values()) == 10, found
+        assert found.get("open", 0) == 0
+        assert spent(ledger, feature) == (LIMIT, 0)
+    for worker in several:
+        assert worker.answer() == {}
+    noted = [line.split() for line in notes.read_text().splitlines()]
+    assert len({id for what, id in noted if what == "granted"}) <= 10
+    return killed
+
+
+def states(folder: Path, feature: str) -> dict[str, int]:
+    """How many reservations of a feature are in which state."""
+    connection = apsw.Connection(str(folder / "a.db"))
+    found = connection.execute("SELECT state, shares FROM reservation").fetchall()
+    connection.close()
+    counts: dict[str, int] = {}
+    for state, shares in found:
+        if f'"{feature}"'.encode() in shares:
+            name = ("open", "settled", "released", "expired")[state]
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def test_kill_9_leaves_exactly_ten_granted_each_settled_or_expired(tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    dice = random.Random(seed)
+    print(f"seed {seed}")
+    with workers(tmp_path / "a.db", 4) as several:
+        assert kill_round(tmp_path, several, 0, dice) > 0
+    with outlay.open(tmp_path / "a.db") as ledger:
+        assert ledger.audit().ok
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+def test_fifty_rounds_with_kills_leave_exactly_ten_granted(tmp_path: Path) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    dice = random.Random(seed)
+    print(f"seed {seed}")
+    with workers(tmp_path / "a.db", 4) as several:
+        killed = sum(kill_round(tmp_path, several, number, dice) for number in range(KILL_ROUNDS))
+    print(f"{killed} kills")
+    with outlay.open(tmp_path / "a.db") as ledger:
+        assert ledger.audit().ok
+
+
+class Ticking:
+    """A clock that moves on by a second at each look, over midnight."""
+
+    def __init__(self) -> None:
+        self.ticks = to_instant("2026-03-10T23:59:00Z")
+
+    def now(self) -> int:
+        self.ticks += 1_000_000
+        return self.ticks
+
+
+def test_at_the_edge_of_a_window_each_side_gets_exactly_ten(tmp_path: Path) -> None:
+    with outlay.open(tmp_path / "a.db", clock=Ticking()) as ledger:
+        ledger.budget("edge", limit="0.10", window="day", action="refuse")
+        assert run(ledger, "edge", "exact", 100, threads=8)["granted"] == 20
+        connection = apsw.Connection(str(tmp_path / "a.db"))
+        accounts = connection.execute(
+            "SELECT window, spent_micro, committed_micro FROM account ORDER BY 1"
+        ).fetchall()
+        connection.close()
+        assert sorted(accounts) == [("2026-03-10", 100_000, 100_000), ("2026-03-11", 100_000, 100_000)]
+        assert ledger.audit().ok
