@@ -219,7 +219,8 @@ class Reservation:
         """Rate and settle by the prices in force, which may change between the two."""
         recorder = self._reserver.recorder
         for _ in range(STALE_RETRIES_MAX):
-            entry, epoch = self._entry(event, now), recorder.epoch
+            epoch = recorder.epoch  # Before the book, which another thread may read anew at any moment.
+            entry = self._entry(event, now)
             try:
                 if self._taken is not None and self._taken.held:
                     return recorder.store.settle(event.id, entry, epoch=epoch)

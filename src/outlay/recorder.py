@@ -247,7 +247,8 @@ class Recorder:
     def _record_mixed(self, group: Sequence[Mapping[str, Any] | UsageEvent], first: int) -> list[Recorded]:
         """One group of `record_stream`, whose members may be bad. `first` is the index of its first member."""
         now, currency = self.clock.now(), self.store.currency
-        book = self.refresh()
+        self.refresh()
+        epoch, book = self._epoch, self.book
         outcomes: list[Recorded] = []
         rated: list[Entry] = []
         for at, fields in enumerate(group, first):
@@ -260,7 +261,7 @@ class Recorder:
                 outcomes.append(Recorded(at, event.id, Outcome.CREATED))
         places = [place for place, outcome in enumerate(outcomes) if not outcome.message]
         try:
-            appended = self._append_entries(rated)
+            appended = self._append_entries(rated, epoch)
         except InvalidInput:
             for place, entry in zip(places, rated, strict=True):
                 outcomes[place] = self._recorded_alone(outcomes[place].index, entry.event)
@@ -276,17 +277,21 @@ class Recorder:
             return Recorded(index, event.id, error.code, message=error.message)
         return self.recorded(index, event, result)
 
-    def _append_entries(self, entries: Sequence[Entry]) -> list[Appended]:
+    def _append_entries(self, entries: Sequence[Entry], epoch: int) -> list[Appended]:
         if not entries:
             return []
         try:
-            return self.store.append(entries, epoch=self._epoch)
+            return self.store.append(entries, epoch=epoch)
         except StaleBook:
             return self._append_rated([entry.event for entry in entries], tolerant=True)
 
     def _append_rated(self, events: Sequence[UsageEvent], *, tolerant: bool) -> list[Appended]:
         for _ in range(STALE_RETRIES_MAX):
-            book, epoch = self.book, self._epoch
+            if self.loaded_book is None:
+                self._load()
+            # The epoch first: another thread may load a newer book at any moment, and what the older one priced must
+            # not pass for it.
+            epoch, book = self._epoch, self.book
             now = self.clock.now()
             rater = rated_tolerantly if tolerant else rate
             entries = [self.entry_of(event, rater(event, book), now) for event in events]

@@ -83,6 +83,7 @@ class Ask(msgspec.Struct, kw_only=True):
     rating: Rating
     limits: tuple[Limit, ...]
     now: Instant
+    epoch: int
     found: Bound | None = None
     body: Mapping[str, Any] | None = None
     allotted: bool = False
@@ -131,6 +132,11 @@ class Reserver:
 
     def ask(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None, *, id: str | None = None) -> Ask:
         """What a call asks for, from `record`'s fields with its worst case as usage, or from the request's body."""
+        if self._epoch < 0:
+            self.load()
+        # Read before the budgets are looked at: another thread may load newer ones at any moment, and limits of the
+        # older ones must not pass for them.
+        epoch = self._epoch
         now = self.clock.now()
         told = dict(inherited(fields))
         found = None
@@ -140,7 +146,14 @@ class Reserver:
             told["usage"] = found.usage
         event = build_event(told, now, self.currency, id=id or make_id(now))
         ask = Ask(
-            event=event, fields=told, asking=Asking(amount=None), rating=NOTHING_RATED, limits=(), now=now, body=body
+            event=event,
+            fields=told,
+            asking=Asking(amount=None),
+            rating=NOTHING_RATED,
+            limits=(),
+            now=now,
+            epoch=epoch,
+            body=body,
         )
         if found is None:
             return self._measured(ask)
@@ -353,7 +366,7 @@ class _Attempt:
                 waits=waits,
                 waits_until=ask.now + _PLACE_KEPT_S * MICROSECONDS_PER_SECOND,
             ),
-            epoch=reserver._epoch,
+            epoch=ask.epoch,
         )
 
     def _seconds_to_wait(self, ask: Ask) -> float:

@@ -149,10 +149,15 @@ class MemoryBudgets:
         """See BudgetStore.warm."""
         with self._open():
             cold = {scope: known for scope, known in self._scopes.items() if known.active and not known.warm}
-            for seq, share in self._fold():
-                bounds = cold.get(accounts.scope_of(share))
-                if bounds is not None and seq <= bounds.until and share.from_at >= bounds.from_at:
-                    self._add(share, share.amount, share.amount, share.from_at)
+            history = [
+                share
+                for seq, share in self._fold()
+                if (bounds := cold.get(accounts.scope_of(share))) is not None
+                and seq <= bounds.until
+                and share.from_at >= bounds.from_at
+            ]
+            for _, share in sorted(accounts.summed(history).items()):
+                self._add(share, share.amount, share.amount, share.from_at)
             for known in cold.values():
                 known.warm = True
             return len(cold)
