@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prices_age_days_max: int = 31
     categories: dict[str, list[str]] = {}
     metered: list[str] = []
+    budgets: dict[str, dict[str, Any]] = {}
 
 
 def load_settings(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -8,8 +8,9 @@ from pathlib import Path
 from outlay.api import Ledger
 from outlay.arguments import checked_currency
 from outlay.budgets.coverage import BudgetCoverage
+from outlay.budgets.definition import read_budgets
 from outlay.clock import Clock, SystemClock, zone_info
-from outlay.config import Settings, load_settings
+from outlay.config import FILE_NAME, Settings, load_settings
 from outlay.errors import InvalidInput
 from outlay.ledger.store import LedgerStore
 from outlay.pricing.catalogue import shipped
@@ -45,13 +46,18 @@ def open_ledger(
 def open_configured(settings: Settings | None = None) -> Ledger:
     """The ledger that `outlay.toml` and the environment name."""
     settings = settings or load_settings()
-    return open_ledger(
+    ledger = open_ledger(
         settings.ledger,
         currency=settings.currency,
         zone=settings.zone,
         synchronous=settings.synchronous,
         prices=settings.prices,
     )
+    read_budgets(settings.budgets)
+    for name, fields in settings.budgets.items():
+        # What stands already is left as it is; what the file says otherwise is a change, by the file.
+        ledger.budget(name, who=FILE_NAME, **fields)
+    return ledger
 
 
 def _store(address: str, currency: str, zone: str, synchronous: str, clock: Clock) -> tuple[LedgerStore, Path | None]:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import outlay
+from outlay.config import load_settings
 from outlay.errors import LedgerError
 from outlay.ledger.memory import MemoryStore
+from outlay.opening import open_configured
 
 CALL: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
 CENT = {"output_tokens": 1_000}
@@ -338,3 +340,13 @@ def test_what_cannot_be_reserved_is_refused_by_name(wrong: dict[str, Any], code:
     with outlay.open("memory:") as ledger, pytest.raises(outlay.InvalidInput) as refused:
         ledger.reserve(**{**CALL, "usage": CENT, **wrong})
     assert refused.value.code == code
+
+
+def test_the_budgets_of_outlay_toml_are_in_force_and_a_second_opening_changes_nothing(tmp_path: Path) -> None:
+    text = f'ledger = "{tmp_path}/a.db"\n[budgets.cap]\nlimit = "0.01"\nwindow = "day"\naction = "refuse"\n'
+    (tmp_path / "outlay.toml").write_text(text)
+    for _ in range(2):
+        with open_configured(load_settings(tmp_path, {})) as ledger:
+            with pytest.raises(outlay.BudgetExceeded):
+                ledger.reserve(**CALL, usage={"output_tokens": 1_001})
+            assert [(one.who, one.what) for one in ledger.budget_history("cap")] == [("outlay.toml", "created")]
