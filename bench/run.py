@@ -66,13 +66,16 @@ def main() -> None:
     options = parser.parse_args()
     peers_python = install_peers()
     compileall.compile_dir(ROOT / "src", quiet=2)
-    sections = [
-        machine(),
-        calls(peers_python, options.rounds),
-        startup(),
-        ingestion(options.events),
-    ]
-    write("\n\n".join(sections))
+    sections: list[str] = []
+    for measure in (
+        machine,
+        lambda: calls(peers_python, options.rounds),
+        startup,
+        lambda: ingestion(options.events),
+    ):
+        # Written after each section, so that a later one that fails does not take an hour's figures with it.
+        sections.append(measure())
+        write("\n\n".join(sections))
 
 
 def install_peers() -> Path:

@@ -107,10 +107,10 @@ def decimal_to_pico(value: object) -> int:
     sign, digits, exponent = decimal.as_tuple()
     magnitude = int("".join(map(str, digits)))
     shift = int(exponent) + 12
-    whole, rest = (magnitude * 10**shift, 0) if shift >= 0 else divmod(magnitude, 10**-shift)
+    whole, rest = divmod(magnitude * 10 ** max(shift, 0), 10 ** max(-shift, 0))
     if rest:
         raise InvalidInput(f"{value} has more than 12 decimals; round it first", code="too_precise")
-    return -whole if sign else whole
+    return int(-whole if sign else whole)
 
 
 def parse_decimal(value: str | Decimal, what: str) -> Decimal:

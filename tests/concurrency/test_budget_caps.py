@@ -80,7 +80,7 @@ def cap(ledger: outlay.Ledger, feature: str, limit: Decimal = LIMIT) -> None:
     ledger.budget(feature, limit=str(limit), window="month", action="refuse", where={"feature": feature})
 
 
-def spent(ledger: outlay.Ledger, feature: str) -> tuple[Decimal, Decimal]:
+def spent(ledger: outlay.Ledger, feature: str) -> tuple[Decimal | int, Decimal | int]:
     (one,) = ledger.budgets(feature)
     return outlay.Money(one.spent).amount, outlay.Money(one.reserved).amount
 
@@ -223,6 +223,8 @@ def states(folder: Path, feature: str) -> dict[str, int]:
     connection.close()
     counts: dict[str, int] = {}
     for state, shares in found:
+        assert isinstance(state, int)
+        assert isinstance(shares, bytes)
         if f'"{feature}"'.encode() in shares:
             name = ("open", "settled", "released", "expired")[state]
             counts[name] = counts.get(name, 0) + 1

@@ -163,11 +163,12 @@ class Budgets(RuleBasedStateMachine):
             "zone": self.zone,
             "limit": limit if name == "count" else f"{limit / 100:.2f}",
         }
-        fields |= {
+        more: dict[str, dict[str, Any]] = {
             "users": {"each": "user"},
             "video": {"where": {"feature": "video"}},
             "count": {"meter": "calls"},
-        }.get(name, {})
+        }
+        fields |= more.get(name, {})
         for store in self.stores:
             budget = put(store, name, self.now, **fields)
         if known is None or not known.active:

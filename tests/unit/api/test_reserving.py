@@ -34,7 +34,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: outlay.FrozenC
         yield opened
 
 
-def spent(ledger: outlay.Ledger, name: str = "cap", **named: Any) -> tuple[Decimal, Decimal]:
+def spent(ledger: outlay.Ledger, name: str = "cap", **named: Any) -> tuple[Decimal | int, Decimal | int]:
     (one,) = ledger.budgets(name, **named)
     return outlay.Money(one.spent).amount, outlay.Money(one.reserved).amount
 
