@@ -150,6 +150,7 @@ def local_midnight(day: int, zone: str) -> Instant:
     return (start.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=16_384)
 def window_of(instant: Instant, window: WindowName, zone: str = "UTC") -> Window:
     """The calendar window that holds an instant: weeks begin on Monday, ends are exclusive."""
     if window == "hour":
