@@ -150,9 +150,13 @@ def local_midnight(day: int, zone: str) -> Instant:
     return (start.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
-@lru_cache(maxsize=16_384)
 def window_of(instant: Instant, window: WindowName, zone: str = "UTC") -> Window:
     """The calendar window that holds an instant: weeks begin on Monday, ends are exclusive."""
+    return _window_of(instant, window, zone)
+
+
+@lru_cache(maxsize=16_384)
+def _window_of(instant: Instant, window: WindowName, zone: str) -> Window:
     if window == "hour":
         return _hour_of(instant, zone)
     today = to_datetime(instant, zone).date()
