@@ -19,7 +19,7 @@ from outlay.budgets.coverage import packed
 from outlay.budgets.definition import read_budget
 from outlay.budgets.limits import scope_of
 from outlay.clock import window_of
-from outlay.ledger.store import AccountScope
+from outlay.ledger.budget_store import AccountScope
 
 CALL: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
 HELD = {"input_tokens": 1_200, "output_tokens": 500}

@@ -12,7 +12,8 @@ from outlay.budgets.definition import WINDOWS, read_budget
 from outlay.budgets.limits import BudgetIndex, dimensions_of, scope_of
 from outlay.budgets.terms import Budget
 from outlay.clock import window_of
-from outlay.ledger.store import AccountScope, LedgerStore, Reserved, Reserving
+from outlay.ledger.budget_store import AccountScope, Reserved, Reserving
+from outlay.ledger.store import LedgerStore
 from outlay.model import Account, Basis, Entry, Limit, Status
 
 CENT = 10**10

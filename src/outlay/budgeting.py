@@ -18,7 +18,7 @@ from outlay.budgets.terms import Asking, Budget, BudgetChange, BudgetStatus, Dec
 from outlay.clock import WindowName, window_of
 from outlay.errors import InvalidInput, NotFound
 from outlay.holding import Reservation
-from outlay.ledger.store import AccountScope, KeptBudget, KeptReservation, NotedRefusal
+from outlay.ledger.budget_store import AccountScope, KeptBudget, KeptReservation, NotedRefusal
 from outlay.model import Limit
 from outlay.money import Money
 from outlay.reader import LedgerReader, loop_runs

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from outlay.capture.intake import build_event
 from outlay.clock import MICROSECONDS_PER_SECOND
 from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound, OutlayError
+from outlay.ledger.budget_store import Overrun, Settled
 from outlay.ledger.rules import fingerprint
-from outlay.ledger.store import Overrun, Settled, StaleBook
+from outlay.ledger.store import StaleBook
 from outlay.model import Appended, Entry, Outcome, UsageEvent
 from outlay.receipt import Receipt
 from outlay.recorder import conflict, rated_tolerantly

@@ -24,8 +24,9 @@ from outlay.calls import inherited
 from outlay.capture.intake import build_event, make_id
 from outlay.clock import MICROSECONDS_PER_SECOND, Instant
 from outlay.errors import BudgetExceeded, InvalidInput, LedgerError
+from outlay.ledger.budget_store import KeptBudget, NotedRefusal, Reserved, Reserving
 from outlay.ledger.rules import fingerprint
-from outlay.ledger.store import KeptBudget, NotedRefusal, Reserved, Reserving, StaleBook
+from outlay.ledger.store import StaleBook
 from outlay.model import (
     Account,
     Basis,

@@ -9,7 +9,8 @@ from tests.ledger_entries import DAY, HOUR, NOON, SECOND, make_entry
 
 from outlay.budgets.coverage import packed
 from outlay.budgets.decide import refusal
-from outlay.ledger.store import REFUSALS_KEPT, Amendment, LedgerStore, NotedRefusal, StaleBook
+from outlay.ledger.budget_store import REFUSALS_KEPT, NotedRefusal
+from outlay.ledger.store import Amendment, LedgerStore, StaleBook
 
 
 def sound(store: LedgerStore) -> bool:
@@ -268,7 +269,7 @@ def test_a_changed_budget_makes_what_was_asked_before_stale(store: LedgerStore) 
 
 
 def _asking(store: LedgerStore, entry):  # type: ignore[no-untyped-def]  # one call above
-    from outlay.ledger.store import Reserving
+    from outlay.ledger.budget_store import Reserving
 
     limits = limits_of(store, entry)
     return Reserving(id="r9", limits=limits, estimate=entry, now=NOON, deadline=NOON + HOUR)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from outlay.clock import Instant
-from outlay.ledger.store import Coverage, Overrun
+from outlay.ledger.budget_store import Coverage, Overrun
 from outlay.model import Account, AccountKey, AuditFinding, Entry, Limit, Mark, Share, UsageEvent
 
 Scope = tuple[str, str, str]

@@ -17,17 +17,9 @@ import msgspec
 from outlay.clock import DAY_MICROSECONDS, Instant, zone_info
 from outlay.errors import LedgerClosed, LedgerError
 from outlay.ledger import accounts, rollups, rules
+from outlay.ledger.budget_store import Covering
 from outlay.ledger.memory_budgets import MemoryBudgets
-from outlay.ledger.store import (
-    Amendment,
-    Covering,
-    EntryFilter,
-    JobOutcome,
-    Retained,
-    StaleBook,
-    Statement,
-    StatementLine,
-)
+from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, StaleBook, Statement, StatementLine
 from outlay.ledger.tallies import Scan, check_entry_filter, matches, scan_too_large
 from outlay.model import Appended, AuditFinding, AuditReport, CostQuery, CostTable, Entry, Outcome, Rate
 

@@ -11,10 +11,9 @@ from msgspec.structs import replace
 
 from outlay.clock import Instant
 from outlay.ledger import accounts, rules
-from outlay.ledger.store import (
+from outlay.ledger.budget_store import (
     REFUSALS_KEPT,
     AccountScope,
-    Amendment,
     Coverage,
     Covering,
     KeptBudget,
@@ -26,8 +25,8 @@ from outlay.ledger.store import (
     Reserved,
     Reserving,
     Settled,
-    StaleBook,
 )
+from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import (
     Account,
     AccountKey,

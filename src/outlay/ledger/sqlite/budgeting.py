@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outlay.clock import Instant
-from outlay.ledger.sqlite.accounts import Accounts, tiers
-from outlay.ledger.sqlite.connections import Connections, read_meta
-from outlay.ledger.sqlite.names import NameBook
-from outlay.ledger.sqlite.reservations import Reservations
-from outlay.ledger.sqlite.statements import only, rows, sql
-from outlay.ledger.sqlite.writing import Write
-from outlay.ledger.store import (
+from outlay.ledger.budget_store import (
     AccountScope,
     Covering,
     KeptBudget,
@@ -22,6 +16,12 @@ from outlay.ledger.store import (
     Reserving,
     Settled,
 )
+from outlay.ledger.sqlite.accounts import Accounts, tiers
+from outlay.ledger.sqlite.connections import Connections, read_meta
+from outlay.ledger.sqlite.names import NameBook
+from outlay.ledger.sqlite.reservations import Reservations
+from outlay.ledger.sqlite.statements import only, rows, sql
+from outlay.ledger.sqlite.writing import Write
 from outlay.model import Account, AccountKey, Entry, Limit
 
 

@@ -12,6 +12,17 @@ import msgspec
 from outlay.clock import Instant
 from outlay.errors import InvalidInput
 from outlay.ledger import accounts, rules
+from outlay.ledger.budget_store import (
+    REFUSALS_KEPT,
+    KeptReservation,
+    NotedRefusal,
+    OutboxRow,
+    Overrun,
+    ReservationState,
+    Reserved,
+    Reserving,
+    Settled,
+)
 from outlay.ledger.sqlite import writing
 from outlay.ledger.sqlite.accounts import (
     Accounts,
@@ -26,19 +37,7 @@ from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.names import NameBook
 from outlay.ledger.sqlite.statements import Row, first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
-from outlay.ledger.store import (
-    REFUSALS_KEPT,
-    Amendment,
-    KeptReservation,
-    NotedRefusal,
-    OutboxRow,
-    Overrun,
-    ReservationState,
-    Reserved,
-    Reserving,
-    Settled,
-    StaleBook,
-)
+from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Account, AccountKey, Entry, Limit, Outcome, Share
 from outlay.money import PICO_PER_MICRO
 

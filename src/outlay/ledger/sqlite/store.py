@@ -13,6 +13,7 @@ import msgspec
 from outlay.clock import Instant, SystemClock, zone_info
 from outlay.errors import InvalidInput, LedgerError
 from outlay.ledger import rules
+from outlay.ledger.budget_store import Covering
 from outlay.ledger.rollups import ROLLUPS, VALUES_A_DAY
 from outlay.ledger.sqlite import auditing, querying, reading, retention, writing
 from outlay.ledger.sqlite.budgeting import SqliteBudgets
@@ -22,7 +23,7 @@ from outlay.ledger.sqlite.filesystem import filesystem_type, refuse_unsafe
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, only, rows, rows_of, sql
-from outlay.ledger.store import Amendment, Covering, EntryFilter, JobOutcome, Retained, Statement, StatementLine
+from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, Statement, StatementLine
 from outlay.model import Appended, AuditReport, CostQuery, CostTable, Entry, Rate
 
 SYNCHRONOUS: Final = ("normal", "full")
