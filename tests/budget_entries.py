@@ -55,19 +55,22 @@ def limits_of(store: LedgerStore, entry: Entry) -> tuple[Limit, ...]:
     return index.limits(dimensions_of(entry.event), entry.counted_at, told_by(entry), store.tier)
 
 
+def asking(store: LedgerStore, entry: Entry, *, for_s: int = 600, **fields: Any) -> Reserving:
+    """A reservation of what an entry costs, to be asked for."""
+    now = entry.counted_at
+    return Reserving(
+        id=entry.event.id,
+        limits=limits_of(store, entry),
+        estimate=estimate_of(entry),
+        now=now,
+        deadline=now + for_s * SECOND,
+        **fields,
+    )
+
+
 def reserve(store: LedgerStore, entry: Entry, *, for_s: int = 600, **fields: Any) -> Reserved:
     """Ask for a reservation of what an entry costs."""
-    now = entry.counted_at
-    return store.reserve(
-        Reserving(
-            id=entry.event.id,
-            limits=limits_of(store, entry),
-            estimate=estimate_of(entry),
-            now=now,
-            deadline=now + for_s * SECOND,
-            **fields,
-        )
-    )
+    return store.reserve(asking(store, entry, for_s=for_s, **fields))
 
 
 def account(store: LedgerStore, entry: Entry, place: int = 0) -> Account:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.budget_entries import CENT, account, cents, limits_of, put, reserve, state
+from tests.budget_entries import CENT, account, asking, cents, limits_of, put, reserve, state
 from tests.ledger_entries import DAY, HOUR, NOON, SECOND, make_entry
 
 from outlay.budgets.coverage import packed
 from outlay.budgets.decide import refusal
-from outlay.ledger.budget_store import REFUSALS_KEPT, NotedRefusal
+from outlay.errors import InvalidInput
+from outlay.ledger.budget_store import REFUSALS_KEPT, NotedRefusal, Settling
 from outlay.ledger.store import Amendment, LedgerStore, StaleBook
 
 
@@ -262,17 +263,10 @@ def test_a_changed_budget_makes_what_was_asked_before_stale(store: LedgerStore) 
     put(store, "cap", limit="0.10")
     epoch = store.epoch()
     put(store, "cap", limit="0.20")
-    asked = limits_of(store, cents(1))
-    assert len(asked) == 1
+    asked = asking(store, cents(1))
+    assert len(asked.limits) == 1
     with pytest.raises(StaleBook):
-        store.reserve(_asking(store, cents(1)), epoch=epoch)
-
-
-def _asking(store: LedgerStore, entry):  # type: ignore[no-untyped-def]  # one call above
-    from outlay.ledger.budget_store import Reserving
-
-    limits = limits_of(store, entry)
-    return Reserving(id="r9", limits=limits, estimate=entry, now=NOON, deadline=NOON + HOUR)
+        store.reserve(asked, epoch=epoch)
 
 
 def test_who_waits_comes_first_and_loses_the_place_when_it_is_given_up(store: LedgerStore) -> None:
@@ -355,3 +349,66 @@ def test_an_audit_finds_an_account_that_disagrees_with_its_entries(store: Ledger
         with store._connections.writing() as connection:  # type: ignore[attr-defined]  # of SQLite's store
             connection.execute("UPDATE account SET committed_pico = committed_pico + 1, spent_pico = spent_pico + 2")
     assert [one.code for one in store.audit().findings] == ["account_held", "account_fold"]
+
+
+def test_a_group_of_reservations_is_one_transaction_in_order_and_each_takes_all_or_nothing(
+    store: LedgerStore,
+) -> None:
+    put(store, "cap", limit="0.10")
+    put(store, "ann", limit="0.04", where={"user": "ann"})
+    asked = [
+        cents(4, "a", user="ann"),
+        cents(1, "b", user="ann"),
+        cents(6, "c"),
+        cents(1, "d"),
+        cents(4, "a", user="ann"),
+    ]
+    found = store.reserve_many([asking(store, entry) for entry in asked], epoch=store.epoch())
+    # Ann's own cap refuses "b", which then holds nothing of the other one, so that "c" just fits; "a" is known.
+    assert [one.code for one in found] == ["reserved", "refused", "reserved", "refused", "exists"]
+    assert state(store, cents(1)) == (0, 10)
+    assert sorted(account.committed // CENT for account in found[1].accounts.values()) == [4, 4]
+    assert sound(store)
+
+
+def test_a_group_of_settlements_is_one_transaction_with_an_outcome_for_each(store: LedgerStore) -> None:
+    put(store, "cap", limit="0.10")
+    store.reserve_many([asking(store, cents(3, id)) for id in ("a", "b", "c")])
+    store.release("c", NOON)
+    settlements = [
+        Settling("a", cents(1, "a")),
+        Settling("no", cents(1, "no")),
+        Settling("b", cents(4, "b")),
+        Settling("a", cents(1, "a")),
+        Settling("a", cents(2, "a")),
+        Settling("c", cents(2, "c")),
+    ]
+    found = store.settle_many(settlements, epoch=store.epoch())
+    assert [one.code for one in found] == [
+        "settled",
+        "no_such_reservation",
+        "settled",
+        "exists",
+        "exists_with_different_usage",
+        "settled_after_release",
+    ]
+    assert [(one.held, one.billed) for one in found[2].overruns] == [(3 * CENT, 4 * CENT)]
+    assert state(store, cents(1)) == (7, 0)
+    assert sound(store)
+
+
+def test_nothing_of_a_group_happens_when_it_is_stale_or_holds_what_cannot_be_stored(store: LedgerStore) -> None:
+    put(store, "cap", limit="0.10")
+    stale = store.epoch()
+    put(store, "cap", limit="0.20")
+    with pytest.raises(StaleBook):
+        store.reserve_many([asking(store, cents(1, "a"))], epoch=stale)
+    store.reserve_many([asking(store, cents(1, id)) for id in ("a", "b")])
+    with pytest.raises(StaleBook):
+        store.settle_many([Settling("a", cents(1, "a"))], epoch=stale)
+    with pytest.raises(InvalidInput) as caught:
+        store.settle_many([Settling("a", cents(1, "a")), Settling("b", cents(10**17, "b"))])
+    assert caught.value.code == "number_too_large"
+    assert state(store, cents(1)) == (0, 2)
+    assert store.reserve_many([]) == []
+    assert store.settle_many([]) == []

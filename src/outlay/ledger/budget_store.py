@@ -76,6 +76,13 @@ class Reserving(msgspec.Struct, frozen=True, kw_only=True):
     waits_until: Instant = 0
 
 
+class Settling(msgspec.Struct, frozen=True):
+    """A settlement that is asked for: the reservation's id, and the entry of what happened."""
+
+    id: str
+    entry: Entry
+
+
 class Reserved(msgspec.Struct, frozen=True, kw_only=True):
     """What became of it: `reserved`, `refused`, or of a known id `exists`, `settled`, `expired`, or
     `exists_with_different_body`. `accounts` are as they were read; `queued` says that all fits but others came first.
@@ -188,8 +195,24 @@ class BudgetStore(Protocol):
         """
         ...
 
+    def reserve_many(self, asked: Sequence[Reserving], *, epoch: int | None = None) -> list[Reserved]:
+        """Several independent reservations, in order, in one transaction; one result each.
+
+        Each takes all that it asks, or nothing, after what those before it took; a refusal undoes no other. Raises
+        StaleBook as `reserve`; what it raises is of the whole group, of which nothing happened then.
+        """
+        ...
+
     def settle(self, id: str, entry: Entry, *, epoch: int | None = None) -> Settled:
         """Put what happened in the place of what was held. Raises StaleBook as `append`."""
+        ...
+
+    def settle_many(self, settlements: Sequence[Settling], *, epoch: int | None = None) -> list[Settled]:
+        """Several independent settlements, in order, in one transaction; one result each, conflicts too.
+
+        What it raises (StaleBook; InvalidInput for an entry that cannot be stored) is of the whole group, of which
+        nothing happened then.
+        """
         ...
 
     def release(self, id: str, now: Instant) -> Settled:

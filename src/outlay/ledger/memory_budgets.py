@@ -25,6 +25,7 @@ from outlay.ledger.budget_store import (
     Reserved,
     Reserving,
     Settled,
+    Settling,
 )
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import (
@@ -228,29 +229,39 @@ class MemoryBudgets:
 
     def reserve(self, asked: Reserving, *, epoch: int | None = None) -> Reserved:
         """See BudgetStore.reserve."""
+        return self.reserve_many([asked], epoch=epoch)[0]
+
+    def reserve_many(self, asked: Sequence[Reserving], *, epoch: int | None = None) -> list[Reserved]:
+        """See BudgetStore.reserve_many."""
         with self._open():
-            if epoch is not None and epoch != self._epoch:
-                raise StaleBook
-            self._expire(asked.now, accounts.EXPIRE_AT_ONCE)
-            known = self._held.get(asked.id)
-            if known is not None and known.state is not ReservationState.RELEASED:
-                return Reserved(code=_known_code(known, asked), accounts={})
-            found = {limit.key: self._account(limit.key, limit.window_name) for limit in asked.limits}
-            fitting = all(accounts.fits(limit, found[limit.key]) for limit in asked.limits)
-            keys = frozenset(limit.key for limit in asked.limits if limit.hard)
-            queued = fitting and self._others_first(asked, keys)
-            if not fitting or queued:
-                if asked.waits:
-                    self._waiters[asked.id] = (keys, asked.waits_until)
-                return Reserved(code="refused", accounts=found, queued=queued)
-            shares = accounts.held_by(asked.limits)
-            for share in shares:
-                self._add(share, share.amount, 0, asked.now)
-            self._held[asked.id] = _Held(
-                asked.id, ReservationState.OPEN, asked.now, asked.deadline, shares, asked.estimate
-            )
-            self._waiters.pop(asked.id, None)
-            return Reserved(code="reserved", accounts=found)
+            self._check_epoch(epoch)
+            return [self._reserve(one) for one in asked]
+
+    def _check_epoch(self, epoch: int | None) -> None:
+        if epoch is not None and epoch != self._epoch:
+            raise StaleBook
+
+    def _reserve(self, asked: Reserving) -> Reserved:
+        self._expire(asked.now, accounts.EXPIRE_AT_ONCE)
+        known = self._held.get(asked.id)
+        if known is not None and known.state is not ReservationState.RELEASED:
+            return Reserved(code=_known_code(known, asked), accounts={})
+        found = {limit.key: self._account(limit.key, limit.window_name) for limit in asked.limits}
+        fitting = all(accounts.fits(limit, found[limit.key]) for limit in asked.limits)
+        keys = frozenset(limit.key for limit in asked.limits if limit.hard)
+        queued = fitting and self._others_first(asked, keys)
+        if not fitting or queued:
+            if asked.waits:
+                self._waiters[asked.id] = (keys, asked.waits_until)
+            return Reserved(code="refused", accounts=found, queued=queued)
+        shares = accounts.held_by(asked.limits)
+        for share in shares:
+            self._add(share, share.amount, 0, asked.now)
+        self._held[asked.id] = _Held(
+            asked.id, ReservationState.OPEN, asked.now, asked.deadline, shares, asked.estimate
+        )
+        self._waiters.pop(asked.id, None)
+        return Reserved(code="reserved", accounts=found)
 
     def _others_first(self, asked: Reserving, keys: frozenset[AccountKey]) -> bool:
         for id, (waiting_for, until) in self._waiters.items():
@@ -267,22 +278,29 @@ class MemoryBudgets:
 
     def settle(self, id: str, entry: Entry, *, epoch: int | None = None) -> Settled:
         """See BudgetStore.settle."""
-        rules.check_storable(entry)
-        with self._open():
-            if epoch is not None and epoch != self._epoch:
-                raise StaleBook
-            held = self._held.get(id)
-            if held is None:
-                return Settled(code="no_such_reservation")
-            if held.state is ReservationState.EXPIRED:
-                return self._settle_late(held, entry)
-            if held.state is ReservationState.SETTLED:
-                live = rules.live_version(self._event(held.entry)) if held.entry is not None else None
-                code = rules.conflict_code(live, entry) if live is not None else "exists_with_different_body"
-                return Settled(code=code, entry=live)
-            return self._settle(held, entry)
+        return self.settle_many([Settling(id, entry)], epoch=epoch)[0]
 
-    def _settle(self, held: _Held, entry: Entry) -> Settled:
+    def settle_many(self, settlements: Sequence[Settling], *, epoch: int | None = None) -> list[Settled]:
+        """See BudgetStore.settle_many."""
+        for one in settlements:
+            rules.check_storable(one.entry)
+        with self._open():
+            self._check_epoch(epoch)
+            return [self._settle(one.id, one.entry) for one in settlements]
+
+    def _settle(self, id: str, entry: Entry) -> Settled:
+        held = self._held.get(id)
+        if held is None:
+            return Settled(code="no_such_reservation")
+        if held.state is ReservationState.EXPIRED:
+            return self._settle_late(held, entry)
+        if held.state is ReservationState.SETTLED:
+            live = rules.live_version(self._event(held.entry)) if held.entry is not None else None
+            code = rules.conflict_code(live, entry) if live is not None else "exists_with_different_body"
+            return Settled(code=code, entry=live)
+        return self._settle_held(held, entry)
+
+    def _settle_held(self, held: _Held, entry: Entry) -> Settled:
         result = self._append(entry)
         if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
             return Settled(code=result.code, entry=result.entry)

@@ -15,6 +15,7 @@ from outlay.ledger.budget_store import (
     Reserved,
     Reserving,
     Settled,
+    Settling,
 )
 from outlay.ledger.sqlite.accounts import Accounts, tiers
 from outlay.ledger.sqlite.connections import Connections, read_meta
@@ -80,11 +81,19 @@ class SqliteBudgets:
 
     def reserve(self, asked: Reserving, *, epoch: int | None = None) -> Reserved:
         """See BudgetStore.reserve."""
+        return self._reservations.reserve([asked], epoch)[0]
+
+    def reserve_many(self, asked: Sequence[Reserving], *, epoch: int | None = None) -> list[Reserved]:
+        """See BudgetStore.reserve_many."""
         return self._reservations.reserve(asked, epoch)
 
     def settle(self, id: str, entry: Entry, *, epoch: int | None = None) -> Settled:
         """See BudgetStore.settle."""
-        return self._reservations.settle(id, entry, epoch)
+        return self._reservations.settle([Settling(id, entry)], epoch)[0]
+
+    def settle_many(self, settlements: Sequence[Settling], *, epoch: int | None = None) -> list[Settled]:
+        """See BudgetStore.settle_many."""
+        return self._reservations.settle(settlements, epoch)
 
     def release(self, id: str, now: Instant) -> Settled:
         """See BudgetStore.release."""

@@ -22,6 +22,7 @@ from outlay.ledger.budget_store import (
     Reserved,
     Reserving,
     Settled,
+    Settling,
 )
 from outlay.ledger.sqlite import writing
 from outlay.ledger.sqlite.accounts import (
@@ -81,29 +82,31 @@ class Reservations:
 
     # --- taking
 
-    def reserve(self, asked: Reserving, epoch: int | None) -> Reserved:
-        """See BudgetStore.reserve."""
-        held = encode_shares(accounts.held_by(asked.limits))
-        estimate = _encode(asked.estimate)
+    def reserve(self, asked: Sequence[Reserving], epoch: int | None) -> list[Reserved]:
+        """See BudgetStore.reserve_many."""
         with self._writing(epoch) as write:
-            self._expire(write, asked.now, accounts.EXPIRE_AT_ONCE)
-            connection = write.connection
-            known = first(connection, "reservation", (asked.id,))
-            if known is not None and STATES[known[0]] is not ReservationState.RELEASED:
-                return Reserved(code=_known_code(known, asked), accounts={})
-            found = {limit.key: standing(connection, limit.key) for limit in asked.limits}
-            fitting = all(accounts.fits(limit, found[limit.key]) for limit in asked.limits)
-            queued = fitting and _others_first(connection, asked)
-            if not fitting or queued:
-                if asked.waits:
-                    _queue(connection, asked)
-                return Reserved(code="refused", accounts=found, queued=queued)
-            for limit in asked.limits:
-                _hold(connection, limit, found[limit.key])
-            bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, held, estimate)
-            connection.execute(sql("put_reservation"), bound)
+            return [self._reserve(write, one) for one in asked]
+
+    def _reserve(self, write: Write, asked: Reserving) -> Reserved:
+        self._expire(write, asked.now, accounts.EXPIRE_AT_ONCE)
+        connection = write.connection
+        known = first(connection, "reservation", (asked.id,))
+        if known is not None and STATES[known[0]] is not ReservationState.RELEASED:
+            return Reserved(code=_known_code(known, asked), accounts={})
+        found = {limit.key: standing(connection, limit.key) for limit in asked.limits}
+        fitting = all(accounts.fits(limit, found[limit.key]) for limit in asked.limits)
+        queued = fitting and _others_first(connection, asked)
+        if not fitting or queued:
             if asked.waits:
-                connection.execute(sql("drop_waiter"), (asked.id,))
+                _queue(connection, asked)
+            return Reserved(code="refused", accounts=found, queued=queued)
+        for limit in asked.limits:
+            _hold(connection, limit, found[limit.key])
+        held = encode_shares(accounts.held_by(asked.limits))
+        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, held, _encode(asked.estimate))
+        connection.execute(sql("put_reservation"), bound)
+        if asked.waits:
+            connection.execute(sql("drop_waiter"), (asked.id,))
         return Reserved(code="reserved", accounts=found)
 
     def stop_waiting(self, id: str) -> None:
@@ -113,23 +116,27 @@ class Reservations:
 
     # --- ending
 
-    def settle(self, id: str, entry: Entry, epoch: int | None) -> Settled:
-        """See BudgetStore.settle."""
-        rules.check_storable(entry)
+    def settle(self, settlements: Sequence[Settling], epoch: int | None) -> list[Settled]:
+        """See BudgetStore.settle_many."""
+        for one in settlements:
+            rules.check_storable(one.entry)
         with self._writing(epoch) as write:
-            row = first(write.connection, "reservation", (id,))
-            if row is None:
-                return _UNKNOWN
-            state, shares, root = STATES[row[0]], decode_shares(row[4]), row[5]
-            if state is ReservationState.EXPIRED:
-                return self._settle_late(write, id, entry, root, shares)
-            if state is ReservationState.SETTLED:
-                live = rules.live_version(write.event(root))
-                code = rules.conflict_code(live, entry) if live is not None else "exists_with_different_body"
-                return Settled(code=code, entry=live)
-            return self._settle(write, id, entry, state, shares)
+            return [self._settle(write, one.id, one.entry) for one in settlements]
 
-    def _settle(
+    def _settle(self, write: Write, id: str, entry: Entry) -> Settled:
+        row = first(write.connection, "reservation", (id,))
+        if row is None:
+            return _UNKNOWN
+        state, shares, root = STATES[row[0]], decode_shares(row[4]), row[5]
+        if state is ReservationState.EXPIRED:
+            return self._settle_late(write, id, entry, root, shares)
+        if state is ReservationState.SETTLED:
+            live = rules.live_version(write.event(root))
+            code = rules.conflict_code(live, entry) if live is not None else "exists_with_different_body"
+            return Settled(code=code, entry=live)
+        return self._settle_held(write, id, entry, state, shares)
+
+    def _settle_held(
         self, write: Write, id: str, entry: Entry, state: ReservationState, shares: Sequence[Share]
     ) -> Settled:
         result = writing.append_within(write, entry)
