@@ -20,9 +20,10 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.concurrency.budget_programs import exact, run
+from tests.concurrency.budget_programs import Watched, exact, run
 
 import outlay
+from outlay.budgets.limits import scope_of
 from outlay.clock import DAY_MICROSECONDS, to_instant
 
 PROGRAM = Path(__file__).parent / "budget_programs.py"
@@ -30,6 +31,7 @@ CALLS = 64
 ROUNDS = int(os.environ.get("OUTLAY_ROUNDS", "1000"))
 KILL_ROUNDS = int(os.environ.get("OUTLAY_KILL_ROUNDS", "50"))
 LIMIT = Decimal("0.10")
+ROUND_KINDS = ("exact", "exact", "overlapping", "edge", "above", "held-above", "unlimited")
 
 
 class Worker:
@@ -41,7 +43,8 @@ class Worker:
 
     def start(self) -> None:
         command = [sys.executable, str(PROGRAM), str(self.path)]
-        environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parent.parent.parent)}
+        paths = [str(PROGRAM.parent.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -85,39 +88,114 @@ def spent(ledger: outlay.Ledger, feature: str) -> tuple[Decimal | int, Decimal |
     return outlay.Money(one.spent).amount, outlay.Money(one.reserved).amount
 
 
-def a_round(ledger: outlay.Ledger, several: list[Worker], number: int, dice: random.Random) -> float:
-    """One round of one kind; the longest that a call took, in seconds."""
-    feature = f"round-{number}"
-    kind = dice.choice(["exact", "exact", "overlapping", "above", "unlimited"])
-    cap(ledger, feature)
-    asked: dict[str, Any] = {"feature": feature, "kind": kind, "calls": CALLS // len(several), "threads": 2}
-    if kind == "overlapping":
-        # Fifteen users of three cents each, never seen before, under a day's total of a dollar.
-        where = {"feature": feature}
-        ledger.budget(f"{feature}-users", each="user", limit="0.03", window="day", action="refuse", where=where)
-        ledger.budget(
-            f"{feature}-day", limit="1.00", window="day", action="refuse", where={"provider": "openai", **where}
-        )
-        asked |= {"kind": "exact", "users": 15}
-    if kind == "unlimited":
-        asked |= {"wait_s": 10}
-    for worker in several:
-        worker.send(**asked)
-    answers = [worker.answer() for worker in several]
-    granted = sum(answer["granted"] for answer in answers)
-    total, reserved = spent(ledger, feature)
-    overrun = sum(row.amount for row in ledger.store.outbox() if row.kind == "overrun" and row.key.budget == feature)
-    assert reserved == 0
-    if kind == "above":
-        assert total <= LIMIT + outlay.Money(overrun).amount
-        assert total == granted * Decimal("0.015")
-        with pytest.raises(outlay.BudgetExceeded):
-            exact(ledger, 0, feature=feature)
-    else:
-        assert (granted, overrun) == (10, 0), (kind, answers)
+class Rounds:
+    """Rounds of all kinds, in threads of this process or in long-lived workers, and what was seen."""
+
+    def __init__(self, watched: Watched, several: list[Worker], dice: random.Random) -> None:
+        self.watched = watched
+        self.ledger = watched.ledger
+        self.several = several
+        self.dice = dice
+        self.longest_s = 0.0
+        self.kinds: dict[str, int] = {}
+
+    def run(self, number: int) -> None:
+        """One round of one kind, by threads, four or eight processes."""
+        processes = self.dice.choice([0, 4, 8])
+        kind = self.dice.choice(ROUND_KINDS)
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        feature = f"round-{number}"
+        asked = self.asked(kind, feature, processes)
+        if kind == "held-above":
+            self.held_above(feature, processes)
+            return
+        answers = self.answers(processes, **asked)
+        self.check(kind, feature, sum(answer["granted"] for answer in answers))
+
+    def asked(self, kind: str, feature: str, processes: int) -> dict[str, Any]:
+        """The budgets of a round are set; what its callers are asked to do."""
+        ledger, where = self.ledger, {"feature": feature}
+        each: dict[str, Any] = {"calls": CALLS // (processes or 1), "threads": 2 if processes else CALLS}
+        asked: dict[str, Any] = {"feature": feature, "kind": kind, **each}
+        if kind == "edge":
+            # The midnight that today began with: a second before it is yesterday's window.
+            ledger.budget(feature, limit=str(LIMIT), window="day", action="refuse", where=where)
+            return asked | {"kind": "exact", "edge": midnight(ledger)}
+        cap(ledger, feature)
+        if kind == "overlapping":
+            # Fifteen users of three cents each, never seen before, under a day's total of a dollar.
+            ledger.budget(f"{feature}-users", each="user", limit="0.03", window="day", action="refuse", where=where)
+            ledger.budget(
+                f"{feature}-day", limit="1.00", window="day", action="refuse", where={"provider": "openai", **where}
+            )
+            return asked | {"kind": "exact", "users": 15}
+        return asked | ({"wait_s": 10} if kind == "unlimited" else {})
+
+    def answers(self, processes: int, **asked: Any) -> list[dict[str, Any]]:
+        """Let all of them do it at the same time."""
+        chosen = self.several[:processes]
+        for worker in chosen:
+            worker.send(**asked)
+        found = [worker.answer() for worker in chosen] if chosen else [self.watched.do(asked)]
+        self.longest_s = max(self.longest_s, *(answer["longest_s"] for answer in found))
+        return found
+
+    def check(self, kind: str, feature: str, granted: int) -> None:
+        """What must be true after the round."""
+        if kind == "edge":
+            assert granted == 20, "ten on each side of midnight"
+            assert self.on_both_sides(feature) == [(LIMIT, LIMIT), (LIMIT, LIMIT)]
+            return
+        total, reserved = spent(self.ledger, feature)
+        overrun = overruns(self.ledger, feature)
+        assert reserved == 0
+        if kind == "above":
+            assert total <= LIMIT + overrun
+            assert total == granted * Decimal("0.015")
+            with pytest.raises(outlay.BudgetExceeded):
+                exact(self.ledger, 0, feature=feature)
+            return
+        assert (granted, overrun) == (10, 0), kind
         # An allotment may end a request a few tokens early, so that it costs no more than what was left.
         assert LIMIT - Decimal("0.0001") <= total <= LIMIT if kind == "unlimited" else total == LIMIT
-    return max(answer["longest_s"] for answer in answers) if kind != "unlimited" else 0.0
+
+    def held_above(self, feature: str, processes: int) -> None:
+        """All that fits is held before any of it is billed above its bound."""
+        granted = sum(one["granted"] for one in self.answers(processes, feature=feature, hold=CALLS))
+        assert granted == 10
+        self.answers(processes, settle_held=1_500)
+        total, reserved = spent(self.ledger, feature)
+        assert reserved == 0
+        assert total == LIMIT + overruns(self.ledger, feature)
+        assert total == Decimal("0.15"), "ten of a cent and a half"
+        with pytest.raises(outlay.BudgetExceeded):
+            exact(self.ledger, 0, feature=feature)
+
+    def on_both_sides(self, feature: str) -> list[tuple[Decimal, Decimal]]:
+        """(spent, committed) of the accounts before and after midnight."""
+        budget = self.ledger.reserver.refresh().budgets[feature]
+        found = []
+        for at in (midnight(self.ledger) - 1, midnight(self.ledger)):
+            ((_, account),) = self.ledger.store.accounts_of(feature, scope_of(budget), at, 2)
+            found.append((outlay.Money(account.spent).amount, outlay.Money(account.committed).amount))
+        return found
+
+    def told(self) -> str:
+        """What was run, for the log."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
+        return (
+            f"{sum(self.kinds.values())} rounds ({kinds}), the longest call of the store took {self.longest_s:.3f} s"
+        )
+
+
+def midnight(ledger: outlay.Ledger) -> int:
+    return ledger.clock.now() // DAY_MICROSECONDS * DAY_MICROSECONDS
+
+
+def overruns(ledger: outlay.Ledger, feature: str) -> Decimal:
+    """What the outbox names as billed above its bound."""
+    rows = [row for row in ledger.store.outbox() if row.kind == "overrun" and row.key.budget == feature]
+    return outlay.Money(sum(row.amount for row in rows)).amount
 
 
 def test_sixty_four_threads_get_exactly_ten(tmp_path: Path) -> None:
@@ -144,36 +222,36 @@ def test_without_a_maximum_ten_go_if_they_may_wait_and_not_all_at_once(tmp_path:
         assert (held, refused.value.code) == (9, "budget_reserved")
 
 
-def test_four_and_eight_processes_get_exactly_ten_time_boxed(tmp_path: Path) -> None:
+def test_threads_and_four_and_eight_processes_get_exactly_ten_time_boxed(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
-    dice = random.Random(seed)
-    longest_s = 0.0
-    rounds = 0
     print(f"seed {seed}")
-    with outlay.open(tmp_path / "a.db") as ledger, workers(tmp_path / "a.db", 8) as several:
+    watched = Watched(tmp_path / "a.db")
+    with watched.ledger, workers(tmp_path / "a.db", 8) as several:
+        rounds = Rounds(watched, several, random.Random(seed))
         end_s = time.monotonic() + 5
+        number = 0
         while time.monotonic() < end_s:
-            chosen = several[: 4 if rounds % 2 else 8]
-            longest_s = max(longest_s, a_round(ledger, chosen, rounds, dice))
-            rounds += 1
-        assert ledger.audit().ok
-    print(f"{rounds} rounds, the longest call took {longest_s:.3f} s")
-    assert rounds > 1
+            rounds.run(number)
+            number += 1
+        assert watched.ledger.audit().ok
+    print(rounds.told())
+    assert number > 1
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(7_200)
 def test_a_thousand_rounds_get_exactly_ten_and_nobody_waits_a_second(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
-    dice = random.Random(seed)
-    longest_s = 0.0
     print(f"seed {seed}")
-    with outlay.open(tmp_path / "a.db") as ledger, workers(tmp_path / "a.db", 8) as several:
+    began_s = time.monotonic()
+    watched = Watched(tmp_path / "a.db")
+    with watched.ledger, workers(tmp_path / "a.db", 8) as several:
+        rounds = Rounds(watched, several, random.Random(seed))
         for number in range(ROUNDS):
-            longest_s = max(longest_s, a_round(ledger, several[: dice.choice([4, 8])], number, dice))
-        assert ledger.audit().ok
-    print(f"{ROUNDS} rounds, the longest call took {longest_s:.3f} s")
-    assert longest_s < 1
+            rounds.run(number)
+        assert watched.ledger.audit().ok
+    print(f"{rounds.told()}; {time.monotonic() - began_s:.0f} s")
+    assert rounds.longest_s < 1
 
 
 def kill_round(folder: Path, several: list[Worker], number: int, dice: random.Random) -> int:
@@ -210,7 +288,7 @@ def kill_round(folder: Path, several: list[Worker], number: int, dice: random.Ra
         assert found.get("open", 0) == 0
         assert spent(ledger, feature) == (LIMIT, 0)
     for worker in several:
-        assert worker.answer() == {}
+        assert worker.answer().keys() == {"longest_s"}
     noted = [line.split() for line in notes.read_text().splitlines()]
     assert len({id for what, id in noted if what == "granted"}) <= 10
     return killed
@@ -247,9 +325,10 @@ def test_fifty_rounds_with_kills_leave_exactly_ten_granted(tmp_path: Path) -> No
     seed = int.from_bytes(os.urandom(4), "big")
     dice = random.Random(seed)
     print(f"seed {seed}")
+    began_s = time.monotonic()
     with workers(tmp_path / "a.db", 4) as several:
         killed = sum(kill_round(tmp_path, several, number, dice) for number in range(KILL_ROUNDS))
-    print(f"{killed} kills")
+    print(f"{KILL_ROUNDS} rounds with {killed} kills; {time.monotonic() - began_s:.0f} s")
     with outlay.open(tmp_path / "a.db") as ledger:
         assert ledger.audit().ok
 
