@@ -156,6 +156,10 @@ class MemoryStore(MemoryBudgets):
         yield from kept if limit is None else kept[:limit]
 
     def _wanted(self, entry: Entry, filter: EntryFilter) -> bool:
+        if filter.after is not None and (
+            entry.seq >= filter.after if filter.newest_first else entry.seq <= filter.after
+        ):
+            return False
         at = entry.event.occurred_from
         if filter.since is not None and at < filter.since:
             return False

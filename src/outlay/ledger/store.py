@@ -46,7 +46,10 @@ class Amendment(msgspec.Struct, frozen=True):
 
 
 class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries a scan walks: by occurred_from, by dimension values (`tag.<name>` too), live versions only."""
+    """Which entries a scan walks: by occurred_from, by dimension values (`tag.<name>` too), live versions only.
+
+    `after` is the seq behind which the walk goes on, in its own direction: the place of a cursor.
+    """
 
     since: Instant | None = None
     until: Instant | None = None
@@ -54,6 +57,7 @@ class EntryFilter(msgspec.Struct, frozen=True, kw_only=True):
     live_only: bool = True
     newest_first: bool = False
     as_of: Instant | None = None
+    after: int | None = None
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,7 +62,10 @@ def walk(connections: Connections, book: NameBook, filter: EntryFilter, limit: i
     check_entry_filter(filter.where)
     with connections.reading() as connection:
         last = read_meta(connection).last_seq
-    at = last if filter.newest_first else 0
+    if filter.after is None:
+        at = last if filter.newest_first else 0
+    else:
+        at = filter.after - 1 if filter.newest_first else filter.after
     left = limit
     while left is None or left > 0:
         page = _page(connections, book, filter, at, last, _PAGE if left is None else min(_PAGE, left))
