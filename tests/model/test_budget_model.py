@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.budget_entries import CENT, cents, limits_of, put, reserve
 from tests.ledger_entries import HOUR, SECOND, plain
 
@@ -348,3 +357,12 @@ TestBudgets = Budgets.TestCase
 TestBudgets.settings = settings(
     max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
 )
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7_200)
+def test_five_hundred_runs_of_fifty_commands_agree_with_the_model() -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    many = settings(TestBudgets.settings, max_examples=500, stateful_step_count=50, database=None, print_blob=True)
+    run_state_machine_as_test(seeded(seed)(Budgets), settings=many)
