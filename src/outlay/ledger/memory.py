@@ -10,15 +10,17 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from outlay.clock import DAY_MICROSECONDS, Instant, zone_info
 from outlay.errors import LedgerClosed, LedgerError
-from outlay.ledger import accounts, rollups, rules
+from outlay.ledger import accounts, rollups, rules, sightings
 from outlay.ledger.budget_store import Covering
 from outlay.ledger.memory_budgets import MemoryBudgets
+from outlay.ledger.memory_serving import MemoryServing
 from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, StaleBook, Statement, StatementLine
 from outlay.ledger.tallies import Scan, check_entry_filter, matches, scan_too_large
 from outlay.model import Appended, AuditFinding, AuditReport, CostQuery, CostTable, Entry, Outcome, Rate
@@ -30,7 +32,7 @@ class _Checkpoint(msgspec.Struct):
     digest: bytes = b""
 
 
-class MemoryStore(MemoryBudgets):
+class MemoryStore(MemoryBudgets, MemoryServing):
     """A ledger in this process's memory. Threads may share it; nothing outlives the process."""
 
     def __init__(self, *, currency: str = "USD", zone: str = "UTC", covering: Covering | None = None) -> None:
@@ -44,6 +46,7 @@ class MemoryStore(MemoryBudgets):
         self._entries: dict[int, Entry] = {}
         self._versions: dict[int, list[int]] = {}
         self._identity: dict[tuple[int, str], tuple[int, bytes]] = {}
+        self._call_keys: dict[str, tuple[int, Instant]] = {}
         self._last_seq = 0
         self._folded = 0
         self._epoch = 1
@@ -58,6 +61,7 @@ class MemoryStore(MemoryBudgets):
         # What retention dropped still counts where a rollup answers, as it does in the other stores.
         self._dropped: dict[int, Entry] = {}
         self._make_budgets(covering)
+        self._make_serving()
 
     def _open(self) -> threading.RLock:
         if self._closed:
@@ -79,23 +83,64 @@ class MemoryStore(MemoryBudgets):
             return self._append_counted(entries)
 
     def _append_counted(self, entries: Sequence[Entry]) -> list[Appended]:
+        before = self._last_seq
         results = [self._append(entry) for entry in entries]
-        self._count(one.entry for one in results if one.code == Outcome.CREATED and one.entry is not None)
+        self._count(self._written_since(before))
         return results
+
+    def _written_since(self, seq: int) -> list[Entry]:
+        return [self._entries[at] for at in range(seq + 1, self._last_seq + 1)]
 
     def _append(self, entry: Entry) -> Appended:
         own = rules.identity_day(entry.event)
         for day in (own, *entry.probe_days):
             found = self._identity.get((day, entry.event.id))
             if found is not None:
-                seq, kept_fingerprint = found
-                kept = self._entries.get(seq)
-                if kept is None:
-                    return Appended(rules.dropped_code(kept_fingerprint, entry), None)
-                return Appended(rules.conflict_code(kept, entry), kept)
+                return self._known(entry, *found)
+        seen = self._see_again(entry)
+        if seen is not None:
+            if seen.entry is not None:
+                self._identity[(own, entry.event.id)] = (rules.root_of(seen.entry), entry.fingerprint)
+            return seen
         written = self._write(entry)
         self._identity[(own, entry.event.id)] = (written.seq, entry.fingerprint)
+        self._keep_key(entry, written.seq)
         return Appended(Outcome.CREATED.value, written)
+
+    def _known(self, entry: Entry, seq: int, kept_fingerprint: bytes) -> Appended:
+        """What is known of an id: its entry, that retention dropped it, or another capture of the same call."""
+        kept = self._entries.get(seq)
+        if kept is not None and kept.event.id == entry.event.id:
+            return Appended(rules.conflict_code(kept, entry), kept)
+        code = rules.dropped_code(kept_fingerprint, entry)
+        if kept is None:
+            return Appended(code, None)
+        live = self._live(kept) or self._event(seq)[-1]
+        return Appended(Outcome.SEEN.value if code == Outcome.EXISTS else code, live)
+
+    def _see_again(self, entry: Entry) -> Appended | None:
+        """What another capture has booked of this call, corrected where this one knows more; None if none has."""
+        root, recorded_at = self._call_keys.get(entry.event.call_key or "", (0, 0))
+        if not root or not sightings.still_known(recorded_at, entry.recorded_at):
+            return None
+        versions = self._event(root)
+        live = rules.live_version(versions)
+        if live is None:
+            return Appended(Outcome.SEEN.value, versions[-1] if versions else None)
+        replacement = sightings.replacement(live, entry)
+        if replacement is None:
+            return Appended(Outcome.SEEN.value, live)
+        amended = self._amend(Amendment(live.seq, replacement, entry.recorded_at, sightings.SEEN_AGAIN))
+        return Appended(Outcome.SEEN.value, amended.entry)
+
+    def _keep_key(self, entry: Entry, root: int) -> None:
+        if entry.event.call_key is None:
+            return
+        self._call_keys.pop(entry.event.call_key, None)
+        self._call_keys[entry.event.call_key] = (root, entry.recorded_at)
+        for key, (_, recorded_at) in list(islice(self._call_keys.items(), 2)):
+            if not sightings.still_known(recorded_at, entry.recorded_at):
+                del self._call_keys[key]
 
     def _write(self, entry: Entry) -> Entry:
         self._last_seq += 1
@@ -115,7 +160,7 @@ class MemoryStore(MemoryBudgets):
                     rules.replacement_of(expected, amendment)
             before = self._last_seq
             results = [self._amend(amendment) for amendment in amendments]
-            self._count([self._entries[seq] for seq in range(before + 1, self._last_seq + 1)])
+            self._count(self._written_since(before))
             return results
 
     def _amend(self, amendment: Amendment) -> Appended:
@@ -294,8 +339,8 @@ class MemoryStore(MemoryBudgets):
             self.fold(len(self._entries))
             dropped = [
                 (day, seq)
-                for (day, _), (seq, _) in sorted(self._identity.items())
-                if day < before_day and seq in self._entries
+                for (day, id), (seq, _) in sorted(self._identity.items())
+                if day < before_day and seq in self._entries and self._entries[seq].event.id == id
             ]
             count = amount = 0
             for day, root in dropped:

@@ -16,6 +16,7 @@ import msgspec
 from outlay.clock import Instant
 from outlay.errors import LedgerError
 from outlay.ledger.budget_store import BudgetStore
+from outlay.ledger.serving_store import ServingStore
 from outlay.model import (
     Appended,
     AuditReport,
@@ -106,7 +107,7 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     bytes_freed: int = 0
 
 
-class LedgerStore(BudgetStore, Protocol):
+class LedgerStore(BudgetStore, ServingStore, Protocol):
     """What a ledger store does. Safe to share between the threads of a process and across forks."""
 
     @property
@@ -132,7 +133,9 @@ class LedgerStore(BudgetStore, Protocol):
         """Write entries, in order, in one transaction; one result each.
 
         An id is looked up at its own UTC day and `probe_days`: an equal fingerprint is `exists`, another one
-        `exists_with_different_<field>` (nothing written for it, the rest goes on). Also within the batch.
+        `exists_with_different_<field>` (nothing written for it, the rest goes on). A new id whose call_key was
+        recorded within 48 hours is `seen`: nothing is charged, its id leads to the entry that stands, and what it
+        adds (see `sightings`) is a correction of that. Also within the batch.
         Raises StaleBook if `epoch` is given and is not the store's.
         """
         ...

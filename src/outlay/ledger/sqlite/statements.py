@@ -13,7 +13,7 @@ Row = tuple[Any, ...]
 """What SQLite gives back: int, str, bytes or None in each place, as the STRICT tables say."""
 
 _MARK: Final = "-- name: "
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 4
 
 
 def schema() -> str:
@@ -57,7 +57,7 @@ def only(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
 @cache
 def _statements() -> dict[str, str]:
     found: dict[str, str] = {}
-    text = "\n".join(map(_text, ("queries.sql", "budgets.sql", "retention.sql")))
+    text = "\n".join(map(_text, ("queries.sql", "budgets.sql", "serving.sql", "retention.sql")))
     for part in text.split(_MARK)[1:]:
         name, _, body = part.partition("\n")
         lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]

@@ -22,6 +22,7 @@ from outlay.ledger.sqlite.failures import translated
 from outlay.ledger.sqlite.filesystem import filesystem_type, refuse_unsafe
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
+from outlay.ledger.sqlite.serving import SqliteServing
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, only, rows, rows_of, sql
 from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, Statement, StatementLine
 from outlay.model import Appended, AuditReport, CostQuery, CostTable, Entry, Rate
@@ -32,7 +33,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_rate: Final = msgspec.msgpack.Decoder(Rate).decode
 
 
-class SqliteStore(SqliteBudgets):
+class SqliteStore(SqliteBudgets, SqliteServing):
     """A ledger in one SQLite file, in WAL mode.
 
     `synchronous` "normal" survives kill -9 of every process; "full" survives a power cut too, for a flush
