@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from outlay.errors import InvalidInput
@@ -18,7 +18,7 @@ from outlay.errors import InvalidInput
 Instant = int
 """Microseconds since 1970-01-01T00:00Z."""
 
-WindowName = Literal["hour", "day", "week", "month", "quarter", "year"]
+WindowName = Literal["5 minutes", "hour", "day", "week", "month", "quarter", "year"]
 
 MICROSECONDS_PER_SECOND: Final = 1_000_000
 DAY_MICROSECONDS: Final = 86_400 * MICROSECONDS_PER_SECOND
@@ -157,8 +157,13 @@ def window_of(instant: Instant, window: WindowName, zone: str = "UTC") -> Window
 
 @lru_cache(maxsize=16_384)
 def _window_of(instant: Instant, window: WindowName, zone: str) -> Window:
+    if window == "5 minutes":
+        start, end = _step_of(instant, zone, 300 * MICROSECONDS_PER_SECOND)
+        # A label is unlike that of the hour which begins at the same time.
+        return Window(start, end, to_datetime(start, zone).strftime("%Y-%m-%dT%H:%M%z/PT5M"))
     if window == "hour":
-        return _hour_of(instant, zone)
+        start, end = _step_of(instant, zone, 3600 * MICROSECONDS_PER_SECOND)
+        return Window(start, end, to_datetime(start, zone).strftime("%Y-%m-%dT%H:00%z"))
     today = to_datetime(instant, zone).date()
     first, after, label = _dates_of(today, window)
     return Window(local_midnight(date_to_day(first), zone), local_midnight(date_to_day(after), zone), label)
@@ -173,13 +178,12 @@ def windows_between(since: Instant, until: Instant, window: WindowName, zone: st
         at = found.end
 
 
-def _hour_of(instant: Instant, zone: str) -> Window:
-    local = to_datetime(instant, zone)
+def _step_of(instant: Instant, zone: str, length: int) -> tuple[Instant, Instant]:
+    """The whole hour, or part of one, by the clocks of the zone."""
     # The offset of this instant, not of the wall time: an hour repeated in autumn is two windows.
-    offset = (local.utcoffset() or timedelta(0)) // timedelta(microseconds=1)
-    hour = 3600 * MICROSECONDS_PER_SECOND
-    start = (instant + offset) // hour * hour - offset
-    return Window(start, start + hour, to_datetime(start, zone).strftime("%Y-%m-%dT%H:00%z"))
+    offset = (to_datetime(instant, zone).utcoffset() or timedelta(0)) // timedelta(microseconds=1)
+    start = (instant + offset) // length * length - offset
+    return start, start + length
 
 
 def _dates_of(today: date, window: WindowName) -> tuple[date, date, str]:
@@ -195,7 +199,7 @@ def _dates_of(today: date, window: WindowName) -> tuple[date, date, str]:
         return *_months(today, 3), f"{today.year}-Q{(today.month + 2) // 3}"
     if window == "year":
         return *_months(today, 12), str(today.year)
-    raise InvalidInput(f"window {window!r} is none of hour, day, week, month, quarter, year", code="unknown_window")
+    raise InvalidInput(f"window {window!r} is none of {', '.join(get_args(WindowName))}", code="unknown_window")
 
 
 def _months(today: date, count: int) -> tuple[date, date]:

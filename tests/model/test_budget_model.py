@@ -162,7 +162,7 @@ class Budgets(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(NAMES),
         limit=st.integers(1, 12),
-        window=st.sampled_from(["hour", "day", "week", "month"]),
+        window=st.sampled_from(["5 minutes", "hour", "day", "week", "month"]),
     )
     def set_budget(self, name: str, limit: int, window: str) -> None:
         known = self.caps.get(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ from outlay.clock import (
 from outlay.errors import InvalidInput
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia", "Africa/Cairo"])
-NAMES: st.SearchStrategy[WindowName] = st.sampled_from(["hour", "day", "week", "month", "quarter", "year"])
+NAMES: st.SearchStrategy[WindowName] = st.sampled_from(get_args(WindowName))
 INSTANTS = st.integers(to_instant("2000-01-01T00:00:00Z"), to_instant("2039-12-31T00:00:00Z"))
 
 
@@ -89,6 +90,7 @@ def test_a_midnight_that_is_skipped_is_the_first_moment_after_the_gap() -> None:
         ("quarter", "2026-Q4", "2026-10-01T00:00:00Z"),
         ("year", "2026", "2026-01-01T00:00:00Z"),
         ("hour", "2026-11-22T10:00+0000", "2026-11-22T10:00:00Z"),
+        ("5 minutes", "2026-11-22T10:20+0000/PT5M", "2026-11-22T10:20:00Z"),
     ],
 )
 def test_labels_and_starts(name: WindowName, label: str, start: str) -> None:

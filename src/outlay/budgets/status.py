@@ -14,6 +14,7 @@ from outlay.model import Account, Limit, Mark
 from outlay.money import pico_to_decimal, round_half_even
 
 ADVERBS: Final[dict[WindowName, str]] = {
+    "5 minutes": "5-minute",
     "hour": "hourly",
     "day": "daily",
     "week": "weekly",
@@ -110,8 +111,9 @@ def usage_block(statuses: Iterable[BudgetStatus]) -> dict[str, object]:
         if window in nearest:
             one = nearest[window]
             read = pico_to_decimal if one.meter is None else plain
-            block[f"{ADVERBS[window]}_used"] = read(one.spent)
-            block[f"{ADVERBS[window]}_limit"] = read(one.limit)
+            name = ADVERBS[window].replace("-", "_")
+            block[f"{name}_used"] = read(one.spent)
+            block[f"{name}_limit"] = read(one.limit)
     warnings = [nearest[window].warning for window in WINDOWS if window in nearest and nearest[window].warning]
     if warnings:
         block["warning"] = warnings[0]

@@ -193,6 +193,27 @@ def test_a_waiting_call_goes_when_another_settles_lower(ledger: outlay.Ledger) -
         ledger.reserve(**CALL, usage={"output_tokens": 900}, wait_s=0.05)
 
 
+def test_a_throttled_call_waits_for_the_next_five_minutes_or_is_told_when_they_begin(
+    ledger: outlay.Ledger, clock: outlay.FrozenClock
+) -> None:
+    ledger.budget("pace", limits={"5 minutes": "0.01", "hour": "0.02"}, action="throttle")
+    ledger.reserve(**CALL, usage=CENT).settle(usage=CENT)
+    clock.advance(seconds=299)
+    with pytest.raises(outlay.BudgetExceeded) as refused:
+        ledger.reserve(**CALL, usage=CENT)
+    assert refused.value.opens_at is not None
+    assert refused.value.opens_at.isoformat() == "2026-03-10T12:05:00+00:00"
+    timer = threading.Timer(0.1, lambda: clock.advance(seconds=1))
+    timer.start()
+    ledger.reserve(**CALL, usage=CENT, wait_s=5).settle(usage=CENT)
+    timer.join()
+    clock.advance(minutes=5)
+    with pytest.raises(outlay.BudgetExceeded) as refused:
+        ledger.reserve(**CALL, usage=CENT)
+    assert refused.value.window == "2026-03-10T12:00+0000", "the hour is full, whatever its parts have left"
+    assert ledger.usage_block()["5_minute_used"] == 0
+
+
 def test_what_can_never_fit_does_not_wait(ledger: outlay.Ledger) -> None:
     ledger.budget("cap", limit="0.01", window="day", action="refuse")
     with pytest.raises(outlay.BudgetExceeded) as refused:
