@@ -23,7 +23,7 @@ SETTLED: Final = ("settled", "settled_late", "settled_after_release")
 _UNANSWERED: Final = ("Timeout", "Connection", "Cancelled", "Interrupt")
 """What is in the name of an exception after which nobody knows whether the provider did, and bills, the work."""
 
-_OF_THE_REQUEST: Final = ("usage", "id", "time", "time_to", "status", "error", "reported_cost", "call_key", "basis")
+OF_THE_REQUEST: Final = ("usage", "id", "time", "time_to", "status", "error", "reported_cost", "call_key", "basis")
 
 
 class Recording(Protocol):
@@ -191,7 +191,7 @@ class Reservation:
     # Inner
 
     def _told(self, usage: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in self._ask.fields.items() if name not in _OF_THE_REQUEST}
+        kept = {name: value for name, value in self._ask.fields.items() if name not in OF_THE_REQUEST}
         return {**kept, "service": self.service, "usage": usage, **fields}
 
     def _settle(self, call: Mapping[str, Any]) -> Receipt:

@@ -131,8 +131,18 @@ class Reserver:
 
     # --- what a call may come to
 
-    def ask(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None, *, id: str | None = None) -> Ask:
-        """What a call asks for, from `record`'s fields with its worst case as usage, or from the request's body."""
+    def ask(
+        self,
+        fields: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
+        *,
+        id: str | None = None,
+        found: Bound | None = None,
+    ) -> Ask:
+        """What a call asks for, from `record`'s fields with its worst case as usage, or from the request's body.
+
+        `found` is the bound of a request that stays where it is: another host's client does not send its prompts.
+        """
         if self._epoch < 0:
             self.load()
         # Read before the budgets are looked at: another thread may load newer ones at any moment, and limits of the
@@ -140,9 +150,9 @@ class Reserver:
         epoch = self._epoch
         now = self.clock.now()
         told = dict(inherited(fields))
-        found = None
         if body is not None:
             found = bound(str(told.get("provider") or ""), body, told.get("service"))
+        if found is not None:
             told["service"] = told.get("service") or found.service
             told["usage"] = found.usage
         event = build_event(told, now, self.currency, id=id or make_id(now))
