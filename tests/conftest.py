@@ -10,6 +10,8 @@ import pytest
 
 import outlay
 
+pytest_plugins = ["tests.postgres_server"]
+
 ROOT = Path(__file__).parent.parent
 SOAK = bool(os.environ.get("OUTLAY_SOAK"))
 
