@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from outlay.clock import Clock as Clock
     from outlay.clock import FrozenClock as FrozenClock
     from outlay.clock import SystemClock as SystemClock
+    from outlay.errors import AccessDenied as AccessDenied
     from outlay.errors import AmbiguousId as AmbiguousId
     from outlay.errors import BudgetExceeded as BudgetExceeded
     from outlay.errors import EventConflict as EventConflict
@@ -37,11 +38,14 @@ if TYPE_CHECKING:
     from outlay.errors import NotFound as NotFound
     from outlay.errors import OpenedBeforeFork as OpenedBeforeFork
     from outlay.errors import OutlayError as OutlayError
+    from outlay.errors import Overloaded as Overloaded
     from outlay.errors import PriceBookError as PriceBookError
     from outlay.errors import Refused as Refused
     from outlay.errors import SchemaTooNew as SchemaTooNew
     from outlay.errors import UnsafeFilesystem as UnsafeFilesystem
     from outlay.holding import Reservation as Reservation
+    from outlay.instrument import instrument_all as instrument_all
+    from outlay.instrument import uninstrument as uninstrument
     from outlay.model import AuditReport as AuditReport
     from outlay.model import Basis as Basis
     from outlay.model import CostRow as CostRow
@@ -63,6 +67,7 @@ _HOMES = {
     "outlay.calls": ("Call",),
     "outlay.clock": ("Clock", "FrozenClock", "SystemClock"),
     "outlay.errors": (
+        "AccessDenied",
         "AmbiguousId",
         "BudgetExceeded",
         "EventConflict",
@@ -77,6 +82,7 @@ _HOMES = {
         "NotFound",
         "OpenedBeforeFork",
         "OutlayError",
+        "Overloaded",
         "PriceBookError",
         "Refused",
         "SchemaTooNew",
@@ -95,6 +101,7 @@ _HOMES = {
         "UsageEvent",
     ),
     "outlay.holding": ("Reservation",),
+    "outlay.instrument": ("instrument_all", "uninstrument"),
     "outlay.money": ("Money",),
     "outlay.receipt": ("Receipt",),
 }
@@ -122,6 +129,7 @@ def open(
     """
     from outlay.opening import open_ledger
 
+    _register()
     return open_ledger(address, currency=currency, zone=zone, clock=clock, synchronous=synchronous, prices=prices)
 
 
@@ -131,9 +139,24 @@ def current_ledger() -> Ledger:
     if _current is None or _current.closed:
         from outlay.opening import open_configured
 
+        _register()
         _current = open_configured()
     found: Ledger = _current
     return found
+
+
+def _register() -> None:
+    """Give the api what lies above it: this package is the one place that knows both."""
+    from outlay.api import Ledger
+
+    if Ledger.client_watcher is None:
+        Ledger.client_watcher = staticmethod(_watch_client)
+
+
+def _watch_client(ledger: Ledger, client: object, **settings: Any) -> None:
+    from outlay.instrument import watch
+
+    watch(client, ledger, **settings)
 
 
 def __getattr__(name: str) -> Any:

@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     categories: dict[str, list[str]] = {}
     metered: list[str] = []
     budgets: dict[str, dict[str, Any]] = {}
+    server: dict[str, Any] = {}
 
 
 def load_settings(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -4,12 +4,14 @@
     ├── InvalidInput            the caller gave something that cannot be right (also a ValueError)
     ├── Refused                 a rule said no; nothing was written
     │   ├── EventConflict       the id is known with another body
-    │   └── BudgetExceeded      a budget refused the call
+    │   ├── BudgetExceeded      a budget refused the call
+    │   └── AccessDenied        a server's key or token does not allow this
     ├── NotFound                no such event, job, rate (also a LookupError)
     │   └── AmbiguousId         more than one event bears the id
     ├── PriceBookError          a price, card or catalogue that cannot be used
     ├── LedgerError             the store cannot do its work
     │   ├── LedgerBusy          others held the file for too long
+    │   │   └── Overloaded      a server has more to do than it takes on
     │   ├── LedgerFull          the disk is full
     │   ├── LedgerReadOnly      the file or its folder cannot be written
     │   ├── LedgerCorrupt       the file is not a sound ledger
@@ -115,6 +117,16 @@ class BudgetExceeded(Refused):
         self.__dict__.update(facts)
 
 
+class AccessDenied(Refused):
+    """The key or token does not allow this; use another one.
+
+    `code` is `key_required`, `unknown_key`, `key_expired`, `key_revoked`, `bad_token`, `wrong_role`, `outside_scope`,
+    `foreign_host` or `foreign_origin`.
+    """
+
+    code = "access_denied"
+
+
 class NotFound(OutlayError, LookupError):
     """Nothing by that name is in the ledger."""
 
@@ -143,6 +155,17 @@ class LedgerBusy(LedgerError):
     """Others held the ledger for too long; try again."""
 
     code = "ledger_busy"
+
+
+class Overloaded(LedgerBusy):
+    """The server has more to do than it takes on; try again after a moment. `code` may be `rate_limited`."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str | None = None, *, code: str | None = None, retry_after_s: int = 1) -> None:
+        """`retry_after_s` is how many seconds to wait before trying again."""
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class LedgerFull(LedgerError):
