@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-import apsw
 import msgspec
 
 from outlay.clock import DAY_MICROSECONDS
 from outlay.errors import LedgerCorrupt
 from outlay.ledger import rules
+from outlay.ledger.names import Ids, Names
 from outlay.ledger.rules import quantity_of
-from outlay.ledger.sqlite.names import Ids, Names
 from outlay.model import (
     Basis,
     Entry,
@@ -277,7 +276,7 @@ def _rare(entry: Entry) -> _Rare | None:
 class Decoder:
     """Turns rows into entries, within one reading of the ledger."""
 
-    def __init__(self, connection: apsw.Connection, names: Names) -> None:
+    def __init__(self, connection: Any, names: Names) -> None:
         self._connection = connection
         self._names = names
 

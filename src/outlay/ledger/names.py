@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
-import apsw
 import msgspec
 
 from outlay.clock import DAY_MICROSECONDS
 from outlay.errors import LedgerCorrupt
-from outlay.ledger.rollups import OTHER
-from outlay.ledger.sqlite.statements import first, only, sql
+from outlay.ledger.dialect import Dialect
 from outlay.model import Rate
 
 KINDS: Final = (
@@ -87,16 +85,17 @@ class _Interning(dict):  # type: ignore[type-arg]  # a dict of dict's own kinds,
 class NameBook:
     """The memory of names that fits the epoch of a transaction: a new epoch may have renamed some."""
 
-    def __init__(self, tag_sets_a_day: int = TAG_SETS_A_DAY) -> None:
+    def __init__(self, dialect: Dialect, tag_sets_a_day: int = TAG_SETS_A_DAY) -> None:
+        self._dialect = dialect
         self._tag_sets_a_day = tag_sets_a_day
-        self.newest = Names(0, tag_sets_a_day)
+        self.newest = Names(0, dialect, tag_sets_a_day)
 
     def at(self, epoch: int) -> Names:
         """The names as of an epoch. One older than the newest gets a memory that nobody shares."""
         newest = self.newest
         if newest.epoch == epoch:
             return newest
-        names = Names(epoch, self._tag_sets_a_day)
+        names = Names(epoch, self._dialect, self._tag_sets_a_day)
         if epoch > newest.epoch:
             self.newest = names
         return names
@@ -105,24 +104,25 @@ class NameBook:
 class Names:
     """One process's memory of names. `known` is read without a lock: it only ever holds committed ids."""
 
-    def __init__(self, epoch: int, tag_sets_a_day: int) -> None:
+    def __init__(self, epoch: int, dialect: Dialect, tag_sets_a_day: int) -> None:
         self.epoch = epoch
+        self._dialect = dialect
         self.known = _nothing_known()
         self._tag_sets_a_day = tag_sets_a_day
         self._names: dict[int, str | None] = {0: None}
         self._tags: dict[int, dict[str, str]] = {0: {}}
         self._rates: dict[int, Rate] = {}
 
-    def interning(self, connection: apsw.Connection, recorded_at: int) -> Ids:
+    def interning(self, connection: Any, recorded_at: int) -> Ids:
         """Ids that are looked up or made in a write transaction; hand them to `remember` after its COMMIT."""
         known = self.known
 
         def of_kind(number: int) -> Callable[[object], int]:
-            return lambda name: intern_name(connection, number, str(name))
+            return lambda name: intern_name(self._dialect, connection, number, str(name))
 
         return Ids(
             [_Interning(known.kinds[number], of_kind(number)) for number in range(len(KINDS))],  # type: ignore[arg-type]  # keys are names
-            _Interning(known.rates, lambda rate: _intern_rate(connection, rate)),  # type: ignore[arg-type]  # keys are rates
+            _Interning(known.rates, lambda rate: self._intern_rate(connection, rate)),  # type: ignore[arg-type]  # keys are rates
             _Interning(known.tag_sets, lambda tags: self._intern_tags(connection, tags, recorded_at)),  # type: ignore[arg-type]  # keys are tag sets
         )
 
@@ -137,28 +137,31 @@ class Names:
         if largest > _REMEMBERED_MAX:
             self.known = _nothing_known()
 
-    def _intern_tags(self, connection: apsw.Connection, tags: TagSet, recorded_at: int) -> int:
+    def _intern_tags(self, connection: Any, tags: TagSet, recorded_at: int) -> int:
         body = _encode(dict(tags))
         digest = blake2b(body, digest_size=16).digest()
-        row = first(connection, "tag_set_id", (digest,))
+        row = self._dialect.first(connection, "tag_set_id", (digest,))
         if row is not None:
             return int(row[0])
         day = recorded_at // DAY_MICROSECONDS
-        counted = first(connection, "tag_sets_interned", (day,))
+        counted = self._dialect.first(connection, "tag_sets_interned", (day,))
         if counted is not None and counted[0] >= self._tag_sets_a_day:
             # Negative: it belongs to this one entry, so it is neither remembered nor found again.
-            return -int(only(connection, "insert_tag_set", (None, body))[0])
-        connection.execute(sql("count_tag_set"), (day,))
-        return int(only(connection, "insert_tag_set", (digest, body))[0])
+            return -int(self._dialect.only(connection, "insert_tag_set", (None, body))[0])
+        self._dialect.first(connection, "count_tag_set", (day,))
+        return int(self._dialect.only(connection, "insert_tag_set", (digest, body))[0])
+
+    def _intern_rate(self, connection: Any, rate: object) -> int:
+        return int(self._dialect.only(connection, "intern_rate", encode_rate(rate))[0])
 
     # --- reading
 
-    def name(self, connection: apsw.Connection, id: int) -> str | None:
+    def name(self, connection: Any, id: int) -> str | None:
         """The name of an id; None for 0."""
         try:
             return self._names[id]
         except KeyError:
-            row = first(connection, "dimension_name", (id,))
+            row = self._dialect.first(connection, "dimension_name", (id,))
             if row is None:
                 raise LedgerCorrupt(f"the ledger has lost name {id}; restore a backup") from None
             if len(self._names) > _REMEMBERED_MAX:
@@ -167,12 +170,12 @@ class Names:
             self._names[id] = found
             return found
 
-    def tags(self, connection: apsw.Connection, id: int) -> dict[str, str]:
+    def tags(self, connection: Any, id: int) -> dict[str, str]:
         """The tags of a set's id."""
         try:
             return self._tags[id]
         except KeyError:
-            row = first(connection, "tag_set_body", (id,))
+            row = self._dialect.first(connection, "tag_set_body", (id,))
             if row is None:
                 raise LedgerCorrupt(f"the ledger has lost tag set {id}; restore a backup") from None
             if len(self._tags) > _REMEMBERED_MAX:
@@ -181,14 +184,14 @@ class Names:
             self._tags[id] = found
             return found
 
-    def rate(self, connection: apsw.Connection, id: int) -> Rate | None:
+    def rate(self, connection: Any, id: int) -> Rate | None:
         """The rate of an id, the same object each time; None for 0."""
         if not id:
             return None
         try:
             return self._rates[id]
         except KeyError:
-            row = first(connection, "rate_body", (id,))
+            row = self._dialect.first(connection, "rate_body", (id,))
             if row is None:
                 raise LedgerCorrupt(f"the ledger has lost rate {id}; restore a backup") from None
             if len(self._rates) > _REMEMBERED_MAX:
@@ -198,24 +201,21 @@ class Names:
             return found
 
 
-def intern_name(connection: apsw.Connection, kind: int, name: str) -> int:
+def intern_name(dialect: Dialect, connection: Any, kind: int, name: str) -> int:
     """The id of a name, made when it is new."""
     # A name that is not remembered is nearly always new, so making it is tried before looking it up.
-    row = first(connection, "intern_dimension", (kind, name)) or only(connection, "dimension_id", (kind, name))
+    row = dialect.first(connection, "intern_dimension", (kind, name)) or dialect.only(
+        connection, "dimension_id", (kind, name)
+    )
     return int(row[0])
 
 
-def find_name(connection: apsw.Connection, kind: int, name: str | None) -> int:
+def find_name(dialect: Dialect, connection: Any, kind: int, name: str | None) -> int:
     """The id of a name, 0 for None, −1 where nothing bears it."""
     if name is None:
         return 0
-    row = first(connection, "dimension_id", (kind, name))
+    row = dialect.first(connection, "dimension_id", (kind, name))
     return -1 if row is None else int(row[0])
-
-
-def find_other(connection: apsw.Connection, kind: int) -> int:
-    """The id under which a capped rollup counts this kind's further values, −1 where it never had to."""
-    return find_name(connection, kind, OTHER)
 
 
 def encode_tags(tags: Mapping[str, str]) -> tuple[bytes, bytes]:
@@ -229,6 +229,7 @@ def decode_tags(body: bytes) -> dict[str, str]:
     return _decode_tags(body)
 
 
-def _intern_rate(connection: apsw.Connection, rate: object) -> int:
+def encode_rate(rate: object) -> tuple[bytes, bytes]:
+    """(digest, body) of a rate."""
     body = _encode(rate)
-    return int(only(connection, "intern_rate", (blake2b(body, digest_size=16).digest(), body))[0])
+    return blake2b(body, digest_size=16).digest(), body

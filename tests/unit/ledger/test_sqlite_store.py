@@ -12,8 +12,8 @@ import pytest
 from tests.ledger_entries import DAY, NOON, TODAY, make_entry, plain
 
 from outlay.errors import InvalidInput, LedgerClosed, OpenedBeforeFork
-from outlay.ledger import rules
-from outlay.ledger.sqlite import SqliteStore, folder, names
+from outlay.ledger import names, rules
+from outlay.ledger.sqlite import SqliteStore, folder
 from outlay.ledger.sqlite.statements import rows_of
 from outlay.ledger.store import Amendment, EntryFilter
 from outlay.model import CostQuery, PricedLine, PricingStatus, Rating

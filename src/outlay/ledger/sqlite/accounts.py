@@ -15,9 +15,9 @@ import msgspec
 from outlay.clock import DAY_MICROSECONDS
 from outlay.ledger import accounts, rules
 from outlay.ledger.budget_store import AccountScope, Coverage, Covering
-from outlay.ledger.sqlite.codec import Decoder
+from outlay.ledger.codec import Decoder
+from outlay.ledger.names import NameBook
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
-from outlay.ledger.sqlite.names import NameBook
 from outlay.ledger.sqlite.statements import first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, EntryKind, Limit, Outcome, Share

@@ -13,15 +13,17 @@ import apsw
 
 from outlay.clock import DAY_MICROSECONDS, QUARTER_HOUR_MICROSECONDS, local_midnight
 from outlay.ledger import rules
+from outlay.ledger.codec import Decoder
+from outlay.ledger.dialect import Row
 from outlay.ledger.folding import CAPPED_DIMENSIONS, OVERFLOW, Cell, Folded, Key, cap, measures_of, stored
+from outlay.ledger.names import KIND_NUMBERS, NameBook, find_name
 from outlay.ledger.rollups import OTHER, ROLLUPS, WIDE, Grain, Rollup
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.accounts import Accounts
-from outlay.ledger.sqlite.codec import Decoder
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.folding import key_columns, shares_of, with_other
-from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, find_name
-from outlay.ledger.sqlite.statements import Row, only, rows, rows_of, sql
+from outlay.ledger.sqlite.statements import only, rows, rows_of, sql
 from outlay.model import AuditFinding, AuditReport
 from outlay.money import PICO_PER_MICRO
 
@@ -120,7 +122,7 @@ class Audit:
             admitted.setdefault((day, dimension), set()).add(value)
         capped, _ = cap(folded.cells[WIDE.name], admitted, 0)
         others = {
-            name: find_name(self.connection, KIND_NUMBERS[name], OTHER)
+            name: find_name(statements, self.connection, KIND_NUMBERS[name], OTHER)
             for name in WIDE.dimensions[: len(CAPPED_DIMENSIONS)]
         }
         folded.cells[WIDE.name] = {

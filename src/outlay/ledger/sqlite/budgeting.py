@@ -17,9 +17,9 @@ from outlay.ledger.budget_store import (
     Settled,
     Settling,
 )
+from outlay.ledger.names import NameBook
 from outlay.ledger.sqlite.accounts import Accounts, tiers
 from outlay.ledger.sqlite.connections import Connections, read_meta
-from outlay.ledger.sqlite.names import NameBook
 from outlay.ledger.sqlite.reservations import Reservations
 from outlay.ledger.sqlite.statements import only, rows, sql
 from outlay.ledger.sqlite.writing import Write

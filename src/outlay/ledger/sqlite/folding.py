@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from outlay.errors import LedgerCorrupt
+from outlay.ledger.codec import decode_lines
 from outlay.ledger.folding import (
     CAPPED_DIMENSIONS,
     OVERFLOW,
@@ -24,10 +25,10 @@ from outlay.ledger.folding import (
     measures_of,
     stored,
 )
+from outlay.ledger.names import KIND_NUMBERS, intern_name
 from outlay.ledger.rollups import METERS, OTHER, ROLLUPS, WIDE, Grain, Rollup
-from outlay.ledger.sqlite.codec import decode_lines
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Meta
-from outlay.ledger.sqlite.names import KIND_NUMBERS, intern_name
 from outlay.ledger.sqlite.statements import only, rows, sql
 from outlay.money import PICO_PER_MICRO
 
@@ -116,7 +117,7 @@ def write(connection: apsw.Connection, folded: Folded, news: list[tuple[int, int
         cells = folded.cells[rollup.name]
         if rollup.capped and any(OVERFLOW in key for key in cells):
             cells = {
-                with_other(key, lambda name: intern_name(connection, KIND_NUMBERS[name], OTHER)): cell
+                with_other(key, lambda name: intern_name(statements, connection, KIND_NUMBERS[name], OTHER)): cell
                 for key, cell in cells.items()
             }
         connection.executemany(_add_statement(rollup), [stored(rollup, key, cells[key]) for key in sorted(cells)])

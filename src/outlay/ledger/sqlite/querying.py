@@ -9,13 +9,14 @@ import apsw
 import msgspec
 
 from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, WindowName, local_day, local_midnight, windows_between
+from outlay.ledger.codec import BASES, STATUSES, Decoder
 from outlay.ledger.folding import BLOCK_BITS
+from outlay.ledger.names import KIND_NUMBERS, NameBook, Names, find_name
 from outlay.ledger.rollups import METERS, OTHER, WIDE, Grain, Plan, Rollup, names_one_index, plan
 from outlay.ledger.rules import quantity_of
-from outlay.ledger.sqlite.codec import BASES, STATUSES, Decoder
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
-from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, Names, find_name
 from outlay.ledger.sqlite.reading import any_of, time_conditions, value_numbers, where_conditions
 from outlay.ledger.sqlite.statements import only, rows_of, sql
 from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, scan_too_large
@@ -80,7 +81,7 @@ class Reading:
         first, after = self._days(chosen.since, chosen.until)
         for name in self.query.where:
             if name in KIND_NUMBERS:
-                other = find_name(self.connection, KIND_NUMBERS[name], OTHER)
+                other = find_name(statements, self.connection, KIND_NUMBERS[name], OTHER)
                 statement = sql("overflowing").replace("{column}", name)
                 if other > 0 and next(rows_of(self.connection, statement, (first, after, other)))[0]:
                     return True

@@ -13,9 +13,10 @@ import apsw
 import msgspec
 
 from outlay.ledger import rules
-from outlay.ledger.sqlite.codec import BASIS_NUMBERS, STATUS_NUMBERS, Decoder
+from outlay.ledger.codec import BASIS_NUMBERS, STATUS_NUMBERS, Decoder
+from outlay.ledger.names import KIND_NUMBERS, NameBook, decode_tags, find_name
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, read_meta
-from outlay.ledger.sqlite.names import KIND_NUMBERS, NameBook, decode_tags, find_name
 from outlay.ledger.sqlite.statements import rows, sql
 from outlay.ledger.store import EntryFilter
 from outlay.ledger.tallies import TAG_PREFIX, check_entry_filter
@@ -53,7 +54,7 @@ def job_entries(connections: Connections, book: NameBook, job: str) -> list[Entr
     """See LedgerStore.job_entries."""
     with connections.reading() as connection:
         decoder = Decoder(connection, book.at(read_meta(connection).epoch))
-        number = find_name(connection, KIND_NUMBERS["job"], job)
+        number = find_name(statements, connection, KIND_NUMBERS["job"], job)
         return [decoder.entry(row) for row in connection.execute(sql("job_entries"), (number,))]
 
 
@@ -158,7 +159,7 @@ def value_numbers(connection: apsw.Connection, name: str, values: Sequence[str |
         return [STATUS_NUMBERS[Status(value)] for value in values if value in set(Status)]
     if name == "basis":
         return [BASIS_NUMBERS[Basis(value)] for value in values if value in set(Basis)]
-    return [find_name(connection, KIND_NUMBERS[name], value) for value in values]
+    return [find_name(statements, connection, KIND_NUMBERS[name], value) for value in values]
 
 
 def tag_sets_with(connection: apsw.Connection, tag: str, values: Sequence[str | None]) -> list[int]:

@@ -24,6 +24,8 @@ from outlay.ledger.budget_store import (
     Settled,
     Settling,
 )
+from outlay.ledger.dialect import Row
+from outlay.ledger.names import NameBook
 from outlay.ledger.sqlite import writing
 from outlay.ledger.sqlite.accounts import (
     Accounts,
@@ -35,8 +37,7 @@ from outlay.ledger.sqlite.accounts import (
     tell,
 )
 from outlay.ledger.sqlite.connections import Connections, read_meta
-from outlay.ledger.sqlite.names import NameBook
-from outlay.ledger.sqlite.statements import Row, first, only, rows, sql
+from outlay.ledger.sqlite.statements import first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Account, AccountKey, Entry, Limit, Outcome, Share

@@ -10,12 +10,13 @@ import apsw
 
 from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.ledger import rules
+from outlay.ledger.codec import PRICINGS, STATUSES
+from outlay.ledger.dialect import Row
+from outlay.ledger.names import KIND_NUMBERS, decode_tags, encode_tags
 from outlay.ledger.sqlite.accounts import Accounts
-from outlay.ledger.sqlite.codec import PRICINGS, STATUSES
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.folder import Folder
-from outlay.ledger.sqlite.names import KIND_NUMBERS, decode_tags, encode_tags
-from outlay.ledger.sqlite.statements import Row, first, only, rows, rows_of, sql
+from outlay.ledger.sqlite.statements import first, only, rows, rows_of, sql
 from outlay.ledger.store import Retained
 from outlay.model import PricingStatus, Status
 from outlay.money import PICO_PER_MICRO

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
-Row = tuple[Any, ...]
-"""What SQLite gives back: int, str, bytes or None in each place, as the STRICT tables say."""
+from outlay.ledger.dialect import Row, named_statements
 
-_MARK: Final = "-- name: "
+LEAST: str = "min"
+GREATEST: str = "max"
 SCHEMA_VERSION: Final = 4
 
 
@@ -44,6 +44,10 @@ def rows(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
     return rows_of(connection, sql(name), bindings)
 
 
+walk = rows
+"""SQLite gives its rows one by one anyway."""
+
+
 def first(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()) -> Row | None:
     """The first row of a named statement; None where there is none."""
     return next(rows(connection, name, bindings), None)
@@ -56,13 +60,7 @@ def only(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
 
 @cache
 def _statements() -> dict[str, str]:
-    found: dict[str, str] = {}
-    text = "\n".join(map(_text, ("queries.sql", "budgets.sql", "serving.sql", "retention.sql")))
-    for part in text.split(_MARK)[1:]:
-        name, _, body = part.partition("\n")
-        lines = [line for line in body.splitlines() if not line.lstrip().startswith("--")]
-        found[name.strip()] = "\n".join(lines).strip()
-    return found
+    return named_statements("\n".join(map(_text, ("queries.sql", "budgets.sql", "serving.sql", "retention.sql"))))
 
 
 def _text(name: str) -> str:

@@ -14,14 +14,14 @@ from outlay.clock import Instant, SystemClock, zone_info
 from outlay.errors import InvalidInput, LedgerError
 from outlay.ledger import rules
 from outlay.ledger.budget_store import Covering
+from outlay.ledger.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
 from outlay.ledger.rollups import ROLLUPS, VALUES_A_DAY
-from outlay.ledger.sqlite import auditing, querying, reading, retention, writing
+from outlay.ledger.sqlite import auditing, querying, reading, retention, statements, writing
 from outlay.ledger.sqlite.budgeting import SqliteBudgets
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.failures import translated
 from outlay.ledger.sqlite.filesystem import filesystem_type, refuse_unsafe
 from outlay.ledger.sqlite.folder import Folder
-from outlay.ledger.sqlite.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
 from outlay.ledger.sqlite.serving import SqliteServing
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, only, rows, rows_of, sql
 from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, Statement, StatementLine
@@ -69,7 +69,7 @@ class SqliteStore(SqliteBudgets, SqliteServing):
         self.address = str(path)
         self._now = now or SystemClock().now
         self._connections = Connections(path, synchronous, currency, zone)
-        self._book = NameBook(tag_sets_a_day)
+        self._book = NameBook(statements, tag_sets_a_day)
         self._make_budgets(covering)
         self._fold_behind = fold_behind
         with self._connections.reading() as connection:
@@ -198,7 +198,7 @@ class SqliteStore(SqliteBudgets, SqliteServing):
     def finish_job(self, outcome: JobOutcome) -> None:
         """See LedgerStore.finish_job."""
         with self._connections.writing() as connection:
-            number = intern_name(connection, KIND_NUMBERS["job"], outcome.job)
+            number = intern_name(statements, connection, KIND_NUMBERS["job"], outcome.job)
             connection.execute(sql("put_job_outcome"), (number, outcome.units, outcome.status, outcome.recorded_at))
 
     def job_outcomes(self, jobs: Sequence[str] | None = None) -> dict[str, JobOutcome]:

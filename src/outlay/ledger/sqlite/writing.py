@@ -10,9 +10,9 @@ from msgspec.structs import force_setattr
 
 from outlay.errors import InvalidInput
 from outlay.ledger import rules
-from outlay.ledger.sqlite.codec import Decoder, Row, encoder
+from outlay.ledger.codec import Decoder, Row, encoder
+from outlay.ledger.names import Ids, NameBook, Names
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
-from outlay.ledger.sqlite.names import Ids, NameBook, Names
 from outlay.ledger.sqlite.statements import sql
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Appended, Entry, Outcome
