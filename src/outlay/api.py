@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Unpack
+from typing import Any, Final, TypeVar, Unpack
 
 from msgspec.structs import replace
 
@@ -24,7 +25,7 @@ from outlay.arguments import (
 from outlay.bills import ImportedStatement, import_rows
 from outlay.budgeting import LedgerBudgets
 from outlay.calls import Call, Function, attributed, inherited, tracked_function
-from outlay.capture.extract import extract
+from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, build_event
 from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock
@@ -41,6 +42,8 @@ from outlay.recorder import Recorder, Repriced, conflict
 from outlay.reserving import Reserver
 from outlay.spool import Spool
 
+Client = TypeVar("Client")
+
 NOT_KEPT: Final = {"none": "no_usage", "pending": "pending"}
 """What an answer may tell of which nothing is kept, and the outcome of its receipt."""
 
@@ -53,6 +56,9 @@ MEASURED_ANEW: Final = "exists_with_different_duration_s"
 class Ledger(LedgerBudgets):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
+    client_watcher: Callable[..., None] | None = None
+    """What `watch` calls; `outlay` itself gives it, so that nothing here knows a client."""
+
     def __init__(self, store: LedgerStore, clock: Clock, spool_folder: Path | None = None) -> None:
         """Made by `outlay.open`, which chooses the store. `spool_folder` is None for a ledger in memory."""
         self.store = store
@@ -61,6 +67,7 @@ class Ledger(LedgerBudgets):
         self.recorder = Recorder(store, clock)
         self.reserver = Reserver(self.recorder, store.currency)
         self.closed = False
+        self.capture_failures: Counter[str] = Counter()
         self.spool = Spool(spool_folder, self.recorder.record_group) if spool_folder else None
         if self.spool is not None:
             self.spool.adopt()
@@ -74,7 +81,9 @@ class Ledger(LedgerBudgets):
         environment, request, trace, tags, id, time, time_to, status, error, step, duration_s, parameters,
         count, reported_cost, basis, call_key. The same id with the same body again returns the first receipt
         (outcome `exists`). With `wait=False`, and always on a thread whose event loop runs, the event goes to
-        the spool (outcome `journaled`), which survives kill -9 and is drained within a moment.
+        the spool (outcome `journaled`), which survives kill -9 and is drained within a moment. A call that another
+        capture booked within 48 hours, known by its call_key, is `seen`: this is the first one's receipt, corrected
+        where this one knows more.
 
         Raises InvalidInput for what cannot be right (nothing is written), EventConflict for a reused id with
         another body, LedgerError when the store cannot write.
@@ -137,7 +146,11 @@ class Ledger(LedgerBudgets):
             request=request_body,
             status_code=status_code,
         )
-        calls = [self._event(call) for call in calls_of(found, fields, self._book_knows)]
+        return self.keep_extraction(found, fields, wait=wait)
+
+    def keep_extraction(self, found: Extraction, fields: Mapping[str, Any], *, wait: bool = True) -> Receipt:
+        """Keep what `capture.extract` read from an answer; `fields` are what the caller says on top."""
+        calls = [self._event(call) for call in self.calls_found(found, fields)]
         if found.found in NOT_KEPT and found.status is not Status.FAILED:
             return Receipt(calls[0], NOT_KEPT[found.found], self.currency, self.recorder.rate(calls[0]))
         receipts = [self._keep(call, wait) for call in calls]
@@ -163,7 +176,11 @@ class Ledger(LedgerBudgets):
         """The calls that a provider's response tells; `fields` are what the caller says on top."""
         named = {name: fields.get(name) for name in ("provider", "service", "operation")}
         others = {name: value for name, value in fields.items() if name not in named}
-        return calls_of(extract(response, **named), others, self._book_knows)
+        return self.calls_found(extract(response, **named), others)
+
+    def calls_found(self, found: Extraction, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The calls that an extraction tells: its own, then those of other services inside it."""
+        return calls_of(found, fields, self._book_knows)
 
     def keep_call(self, fields: Mapping[str, Any]) -> Receipt:
         """Keep a call that happened inside another one, tolerant of numbers that contradict each other."""
@@ -193,6 +210,18 @@ class Ledger(LedgerBudgets):
     def attribute(self, **attribution: Any) -> AbstractContextManager[None]:
         """What is recorded inside this with block is for this user, job, feature, …"""
         return attributed(**attribution)
+
+    def watch(self, client: Client, **settings: Any) -> Client:
+        """Keep every call that a provider's SDK client makes from here on; the same client comes back.
+
+        Two settings, for hard budgets only: `write_maximum=False` leaves a request without a maximum of output as
+        it is, `ask_usage=False` does not ask a chat stream for its usage (docs/instrument.md). Watching twice is
+        watching once. Raises InvalidInput `unknown_client`.
+        """
+        if self.client_watcher is None:
+            raise InvalidInput("open this ledger by outlay.open to watch clients", code="unknown_client")
+        self.client_watcher(self, client, **settings)
+        return client
 
     # Correcting
 
@@ -352,7 +381,9 @@ class Ledger(LedgerBudgets):
 
     def doctor(self) -> dict[str, str]:
         """Facts for a person who looks for a fault: sizes, versions, what waits, which prices are in force."""
-        return {**self.store.facts(), "spooled": str(self._spooled()), "catalogue": self.book.catalogue_id}
+        facts = {**self.store.facts(), "spooled": str(self._spooled()), "catalogue": self.book.catalogue_id}
+        failed = ", ".join(f"{count}× {what}" for what, count in self.capture_failures.most_common())
+        return {**facts, "capture_failures": failed} if failed else facts
 
     def fold(self) -> int:
         """Fold everything that is not in the rollups yet; how many entries were folded."""
@@ -409,8 +440,8 @@ class Ledger(LedgerBudgets):
             # A retry takes another time, which the ledger stamped itself: all else decides whether it is the same.
             event = replace(event, duration_s=result.entry.event.duration_s)
             result = self.recorder.record(event, tolerant=tolerant)
-        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
-            if result.code == Outcome.EXISTS:
+        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN):
+            if result.code in (Outcome.EXISTS, Outcome.SEEN):
                 return Receipt(event, result.code, self.currency, rater=self.recorder.rate)
             raise conflict(event, result)
         return Receipt.of_entry(result.entry, result.code, self.currency)

@@ -127,7 +127,8 @@ class Reservation:
     ) -> Receipt:
         """Put what happened in the place of what is held; the receipt's outcome says how.
 
-        `settled`; `settled_late` after expiry (a correction); `settled_after_release`; `exists` for the same again.
+        `settled`; `settled_late` after expiry (a correction); `settled_after_release`; `exists` for the same again;
+        `seen` where another capture had booked the call (the receipt is then of that entry).
         `fields` are further fields of `record`. Raises EventConflict where it was settled with another body.
         """
         calls = [self._told(usage, fields)]
@@ -208,7 +209,7 @@ class Reservation:
             event = replace(event, occurred_to=ask.event.occurred_to)
         result = self._write(event, now)
         self._check_known(result)
-        if result.code not in (*SETTLED, Outcome.EXISTS):
+        if result.code not in (*SETTLED, Outcome.EXISTS, Outcome.SEEN):
             raise conflict(event, Appended(result.code, result.entry))
         reserver.note_output(event)
         self._ended = True

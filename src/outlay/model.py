@@ -73,10 +73,14 @@ class PricingStatus(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of one event that was handed in. Conflicts are `exists_with_different_<field>`."""
+    """What became of one event that was handed in. Conflicts are `exists_with_different_<field>`.
+
+    `seen` is a call that another capture, with an id of its own, has booked: they share the call_key.
+    """
 
     CREATED = "created"
     EXISTS = "exists"
+    SEEN = "seen"
     JOURNALED = "journaled"
     INVALID = "invalid"
     CONFLICT = "exists_with_different_body"

@@ -42,7 +42,7 @@ STALE_RETRIES_MAX: Final = 10
 RECORD_GROUP: Final = 10_000
 REPRICE_GROUP: Final = 1_000
 EXCHANGE_SETTING: Final = "exchange_rates"
-_WRITTEN: Final = (Outcome.CREATED.value, Outcome.EXISTS.value)
+_WRITTEN: Final = (Outcome.CREATED.value, Outcome.EXISTS.value, Outcome.SEEN.value)
 
 
 class Repriced(msgspec.Struct, frozen=True):

@@ -105,9 +105,9 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a settlement or a release, and the entry that now stands.
 
     Settling: `settled`, `settled_late` (after expiry: a correction), `settled_after_release`, `exists` (settled so
-    already), `exists_with_different_<field>`. Releasing: `released`, `released_late` (the expired entry is
-    cancelled), `settled` (too late). Extending: `extended`, else the state. For an unknown id always
-    `no_such_reservation`.
+    already), `seen` (another capture had booked the call), `exists_with_different_<field>`. Releasing: `released`,
+    `released_late` (the expired entry is cancelled), `settled` (too late). Extending: `extended`, else the state.
+    For an unknown id always `no_such_reservation`.
     """
 
     code: str

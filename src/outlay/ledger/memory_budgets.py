@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from outlay.clock import Instant
-from outlay.ledger import accounts, rules
+from outlay.ledger import accounts, rules, sightings
 from outlay.ledger.budget_store import (
     REFUSALS_KEPT,
     AccountScope,
@@ -81,6 +81,15 @@ class MemoryBudgets:
         self._numbers = count(1)
 
     def _open(self) -> threading.RLock:
+        raise NotImplementedError
+
+    def _see_again(self, entry: Entry) -> Appended | None:
+        raise NotImplementedError
+
+    def _keep_key(self, entry: Entry, root: int) -> None:
+        raise NotImplementedError
+
+    def _written_since(self, seq: int) -> list[Entry]:
         raise NotImplementedError
 
     def _append(self, entry: Entry) -> Appended:
@@ -295,14 +304,26 @@ class MemoryBudgets:
         if held.state is ReservationState.EXPIRED:
             return self._settle_late(held, entry)
         if held.state is ReservationState.SETTLED:
-            live = rules.live_version(self._event(held.entry)) if held.entry is not None else None
-            code = rules.conflict_code(live, entry) if live is not None else "exists_with_different_body"
-            return Settled(code=code, entry=live)
+            return self._settle_again(held, entry)
         return self._settle_held(held, entry)
 
+    def _settle_again(self, held: _Held, entry: Entry) -> Settled:
+        live = rules.live_version(self._event(held.entry)) if held.entry is not None else None
+        if live is None and entry.event.call_key is not None:
+            before = self._last_seq
+            seen = self._see_again(entry)
+            self._count(self._written_since(before))
+            live = None if seen is None else seen.entry
+        if live is None:
+            return Settled(code="exists_with_different_body")
+        return Settled(
+            code=rules.conflict_code(live, entry) if live.event.id == held.id else Outcome.SEEN, entry=live
+        )
+
     def _settle_held(self, held: _Held, entry: Entry) -> Settled:
+        before = self._last_seq
         result = self._append(entry)
-        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
+        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN):
             return Settled(code=result.code, entry=result.entry)
         still_held = held.state is ReservationState.OPEN
         if still_held:
@@ -312,15 +333,28 @@ class MemoryBudgets:
             over = self._book_entries(held, [result.entry])
         else:
             held.shares = ()
+            self._count(self._written_since(before))
         held.state, held.entry = ReservationState.SETTLED, rules.root_of(result.entry)
-        return Settled(code="settled" if still_held else "settled_after_release", entry=result.entry, overruns=over)
+        code = "settled" if still_held else "settled_after_release"
+        code = Outcome.SEEN if result.code == Outcome.SEEN else code
+        return Settled(code=code, entry=result.entry, overruns=over)
 
     def _settle_late(self, held: _Held, entry: Entry) -> Settled:
         live = rules.live_version(self._event(held.entry or 0))
         if live is None:
             return Settled(code="exists_with_different_body")
+        before = self._last_seq
+        seen = self._see_again(entry)
+        if seen is not None and seen.entry is not None:
+            # Another capture has booked what the estimate stood for.
+            self._count(self._written_since(before))
+            _, written = self._amended(Amendment(live.seq, None, entry.recorded_at, sightings.SEEN_AGAIN))
+            self._book_entries(held, written)
+            held.state = ReservationState.SETTLED
+            return Settled(code=Outcome.SEEN, entry=seen.entry)
         result, written = self._amended(Amendment(live.seq, entry, entry.recorded_at, accounts.EXPIRED_LATE))
         over = self._book_entries(held, written)
+        self._keep_key(entry, rules.root_of(live))
         held.state = ReservationState.SETTLED
         return Settled(code="settled_late", entry=result.entry, overruns=over)
 

@@ -209,7 +209,7 @@ def book_events(book: Ledger, events: Iterator[FileEvent | BadLine], to: Importi
             to.tally.created += 1
             to.tally.pico += outcome.amount
             to.tally.unpriced += outcome.pricing_status is PricingStatus.UNPRICED
-        elif outcome.code == "exists":
+        elif outcome.code in ("exists", "seen"):
             to.tally.exists += 1
         else:
             _reject(BadLine(line.source, line.line, outcome.code, outcome.message, line.raw), to)

@@ -69,7 +69,7 @@ class Accounts:
         coverage = self.coverage(write.connection, write.meta.epoch)
         if coverage is not None:
             created = [one.entry for one in results if one.code == Outcome.CREATED and one.entry is not None]
-            self.count(write, coverage, created)
+            self.count(write, coverage, created + write.corrections)
 
     def corrected(self, write: Write, entries: Sequence[Entry]) -> None:
         """Count reversals and replacements; for `writing.amend`."""

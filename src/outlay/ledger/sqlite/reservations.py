@@ -11,7 +11,7 @@ import msgspec
 
 from outlay.clock import Instant
 from outlay.errors import InvalidInput
-from outlay.ledger import accounts, rules
+from outlay.ledger import accounts, rules, sightings
 from outlay.ledger.budget_store import (
     REFUSALS_KEPT,
     KeptReservation,
@@ -132,16 +132,24 @@ class Reservations:
         if state is ReservationState.EXPIRED:
             return self._settle_late(write, id, entry, root, shares)
         if state is ReservationState.SETTLED:
-            live = rules.live_version(write.event(root))
-            code = rules.conflict_code(live, entry) if live is not None else "exists_with_different_body"
-            return Settled(code=code, entry=live)
+            return self._settle_again(write, id, entry, root)
         return self._settle_held(write, id, entry, state, shares)
+
+    def _settle_again(self, write: Write, id: str, entry: Entry, root: int) -> Settled:
+        live = rules.live_version(write.event(root))
+        if live is None and entry.event.call_key is not None:
+            seen = writing.see_again(write, entry)
+            self._count_sighting(write)
+            live = None if seen is None else seen.entry
+        if live is None:
+            return Settled(code="exists_with_different_body")
+        return Settled(code=rules.conflict_code(live, entry) if live.event.id == id else Outcome.SEEN, entry=live)
 
     def _settle_held(
         self, write: Write, id: str, entry: Entry, state: ReservationState, shares: Sequence[Share]
     ) -> Settled:
         result = writing.append_within(write, entry)
-        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS):
+        if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN):
             return Settled(code=result.code, entry=result.entry)
         still_held = state is ReservationState.OPEN
         over: tuple[Overrun, ...] = ()
@@ -151,19 +159,38 @@ class Reservations:
             if still_held:
                 _let_go(write.connection, shares, entry.recorded_at)
             _hold_nothing(write.connection, id)
+            self._count_sighting(write)
         root = rules.root_of(result.entry)
         _end(write.connection, id, ReservationState.SETTLED, root)
-        return Settled(code="settled" if still_held else "settled_after_release", entry=result.entry, overruns=over)
+        code = "settled" if still_held else "settled_after_release"
+        code = Outcome.SEEN if result.code == Outcome.SEEN else code
+        return Settled(code=code, entry=result.entry, overruns=over)
 
     def _settle_late(self, write: Write, id: str, entry: Entry, root: int, shares: Sequence[Share]) -> Settled:
         live = rules.live_version(write.event(root))
         if live is None:
             return Settled(code="exists_with_different_body")
+        seen = writing.see_again(write, entry) if entry.event.call_key is not None else None
+        if seen is not None and seen.entry is not None:
+            # Another capture has booked what the estimate stood for.
+            self._count_sighting(write)
+            amendment = Amendment(live.seq, None, entry.recorded_at, sightings.SEEN_AGAIN)
+            self._book_entries(write, id, writing.amend_within(write, amendment)[1], shares)
+            _end(write.connection, id, ReservationState.SETTLED, root)
+            return Settled(code=Outcome.SEEN, entry=seen.entry)
         amendment = Amendment(live.seq, entry, entry.recorded_at, accounts.EXPIRED_LATE)
         result, written = writing.amend_within(write, amendment)
         over = self._book_entries(write, id, written, shares)
+        writing.keep_key(write, entry, root)
         _end(write.connection, id, ReservationState.SETTLED, root)
         return Settled(code="settled_late", entry=result.entry, overruns=over)
+
+    def _count_sighting(self, write: Write) -> None:
+        """Count what a later capture of a call corrected."""
+        corrections, write.corrections = write.corrections, []
+        coverage = self._accounts.coverage(write.connection, write.meta.epoch)
+        if corrections and coverage is not None:
+            self._accounts.count(write, coverage, corrections)
 
     def _book_entries(
         self, write: Write, id: str, entries: Sequence[Entry], shares: Sequence[Share], *, free: bool = False

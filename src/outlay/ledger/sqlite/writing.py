@@ -8,8 +8,9 @@ from typing import Any, Final
 import apsw
 from msgspec.structs import force_setattr
 
+from outlay.clock import DAY_MICROSECONDS
 from outlay.errors import InvalidInput
-from outlay.ledger import rules
+from outlay.ledger import rules, sightings
 from outlay.ledger.codec import Decoder, Row, encoder
 from outlay.ledger.names import Ids, NameBook, Names
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
@@ -19,6 +20,8 @@ from outlay.model import Appended, Entry, Outcome
 
 CHANGED_MEANWHILE: Final = "changed_meanwhile"
 _CREATED: Final = Outcome.CREATED.value
+_SEEN: Final = Outcome.SEEN.value
+_KEYS_DROPPED_MIN: Final = 16
 _Key = tuple[int, int]
 
 
@@ -32,6 +35,7 @@ class Write:
         self.next_seq = meta.last_seq + 1
         self.decoder = Decoder(connection, names)
         self.fresh: Ids | None = None
+        self.corrections: list[Entry] = []
         self._encode: Callable[[Entry], list[Any]] | None = None
 
     def encode(self, entry: Entry) -> list[Any]:
@@ -123,6 +127,9 @@ def _append_all_new(
     connection = write.connection
     if probes and next(connection.executemany(sql("find_identity"), probes), None) is not None:
         return None
+    keyed = [at for at, entry in enumerate(entries) if entry.event.call_key is not None]
+    if keyed and not _all_unseen(connection, [entries[at] for at in keyed]):
+        return None
     first = write.next_seq
     connection.execute("SAVEPOINT batch")
     before = connection.total_changes()
@@ -136,6 +143,8 @@ def _append_all_new(
     for at, row in enumerate(rows):
         row[0] = first + at
     connection.executemany(sql("insert_entry"), rows)
+    if keyed:
+        _keep_keys(connection, [(entries[at], first + at) for at in keyed])
     connection.execute("RELEASE batch")
     write.next_seq = first + len(rows)
     return [Appended(_CREATED, _numbered(entry, first + at)) for at, entry in enumerate(entries)]
@@ -154,7 +163,8 @@ def append_within(write: Write, entry: Entry) -> Appended:
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:
     day, hash63 = key
     connection = write.connection
-    if not entry.probe_days:
+    keyed = entry.event.call_key is not None
+    if not entry.probe_days and not keyed:
         before = connection.total_changes()
         connection.execute(sql("insert_identity"), (day, hash63, write.next_seq))
         if connection.total_changes() > before:
@@ -164,8 +174,80 @@ def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Append
         known = known or _look_up(write, entry, probe_day, hash63)[0]
     if known is not None:
         return known
+    if keyed:
+        seen = see_again(write, entry)
+        if seen is not None:
+            if seen.entry is not None:
+                # A retry of this capture is known by its own id, even when the key is not looked for any more.
+                alias = (day, free, rules.root_of(seen.entry), entry.fingerprint)
+                connection.execute(sql("insert_alias"), alias)
+            return seen
+        _keep_keys(connection, [(entry, write.next_seq)])
     connection.execute(sql("insert_identity"), (day, free, write.next_seq))
     return Appended(_CREATED, write.insert(entry, row))
+
+
+def see_again(write: Write, entry: Entry) -> Appended | None:
+    """What another capture has booked of this entry's call, corrected where this one knows more; None if none has.
+
+    A correction is in `write.corrections`, for whoever counts.
+    """
+    connection = write.connection
+    found = _find_key(connection, entry)
+    if found is None:
+        return None
+    root, day, digest = found
+    connection.execute(sql("count_sighting"), (day, digest))
+    versions = write.event(root)
+    live = rules.live_version(versions)
+    if live is None:
+        return Appended(_SEEN, versions[-1] if versions else None)
+    replacement = sightings.replacement(live, entry)
+    if replacement is None:
+        return Appended(_SEEN, live)
+    amendment = Amendment(live.seq, replacement, entry.recorded_at, sightings.SEEN_AGAIN)
+    result, written = amend_within(write, amendment)
+    write.corrections += written
+    return Appended(_SEEN, result.entry)
+
+
+def keep_key(write: Write, entry: Entry, root: int) -> None:
+    """Remember an entry's call by its key, if it has one."""
+    if entry.event.call_key is not None:
+        _keep_keys(write.connection, [(entry, root)])
+
+
+def _find_key(connection: apsw.Connection, entry: Entry) -> tuple[int, int, bytes] | None:
+    """The first entry of this call, and where its key stands: a day and a digest."""
+    digest = sightings.key_digest(entry.event.call_key or "")
+    today = entry.recorded_at // DAY_MICROSECONDS
+    days = [today + step for step in sightings.KEY_DAYS]
+    found = connection.execute(sql("find_call_key"), (*days, digest)).fetchone()
+    if found is None or not sightings.still_known(found[1], entry.recorded_at):
+        return None
+    return found[0], found[2], digest
+
+
+def _all_unseen(connection: apsw.Connection, entries: Sequence[Entry]) -> bool:
+    if len({entry.event.call_key for entry in entries}) != len(entries):
+        return False
+    return all(_find_key(connection, entry) is None for entry in entries)
+
+
+def _keep_keys(connection: apsw.Connection, entries: Sequence[tuple[Entry, int]]) -> None:
+    """Remember calls by their keys; twice as many that are too old go, so that they never pile up."""
+    keys = [
+        (
+            entry.recorded_at // DAY_MICROSECONDS,
+            sightings.key_digest(entry.event.call_key or ""),
+            entry.recorded_at,
+            root,
+        )
+        for entry, root in entries
+    ]
+    connection.executemany(sql("put_call_key"), sorted(keys))
+    oldest = keys[-1][0] + min(sightings.KEY_DAYS)
+    connection.execute(sql("drop_call_keys"), (oldest, max(_KEYS_DROPPED_MIN, 2 * len(keys))))
 
 
 def _look_up(write: Write, entry: Entry, day: int, hash63: int) -> tuple[Appended | None, int]:
@@ -174,14 +256,23 @@ def _look_up(write: Write, entry: Entry, day: int, hash63: int) -> tuple[Appende
         found = write.connection.execute(sql("find_identity"), (day, hash63)).fetchone()
         if found is None:
             return None, hash63
-        seq, dropped_fingerprint = found
-        if dropped_fingerprint is not None:
-            return Appended(rules.dropped_code(dropped_fingerprint, entry), None), hash63
+        seq, own_fingerprint = found
+        if own_fingerprint is not None:
+            return _seen_before(write, entry, seq, own_fingerprint), hash63
         columns = write.connection.execute(sql("entry"), (seq,)).fetchone()
         if columns is not None and columns[1] == entry.event.id:
             kept = write.decoder.entry(columns)
             return Appended(rules.conflict_code(kept, entry), kept), hash63
         hash63 = rules.next_hash(hash63)
+
+
+def _seen_before(write: Write, entry: Entry, root: int, own_fingerprint: bytes) -> Appended:
+    """What is known of an id whose entry retention has dropped, or that came after another capture of its call."""
+    versions = write.event(root)
+    code = rules.dropped_code(own_fingerprint, entry)
+    if not versions:
+        return Appended(code, None)
+    return Appended(_SEEN if code == Outcome.EXISTS else code, rules.live_version(versions) or versions[-1])
 
 
 def amend(

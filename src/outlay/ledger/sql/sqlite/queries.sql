@@ -78,6 +78,18 @@ WITH RECURSIVE days (day) AS (
 )
 SELECT day FROM days WHERE day IS NOT NULL
 
+-- name: insert_alias
+INSERT INTO identity (day, hash63, seq, fingerprint) VALUES (?, ?, ?, ?)
+
+-- name: find_call_key
+SELECT root, recorded_at, day FROM call_key WHERE day IN (?, ?, ?, ?) AND digest = ? ORDER BY day DESC LIMIT 1
+
+-- name: put_call_key
+INSERT OR REPLACE INTO call_key (day, digest, recorded_at, root, seen) VALUES (?, ?, ?, ?, 0)
+
+-- name: count_sighting
+UPDATE call_key SET seen = seen + 1 WHERE day = ? AND digest = ?
+
 -- name: insert_entry
 INSERT INTO entry VALUES
 (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

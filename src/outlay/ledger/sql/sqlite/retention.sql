@@ -38,3 +38,7 @@ WHERE state <> 0 AND started_at < ? AND (entry IS NULL OR NOT EXISTS (SELECT 1 F
 
 -- name: drop_refusals
 DELETE FROM refusal WHERE budget = ?
+
+-- name: drop_call_keys
+DELETE FROM call_key
+WHERE (day, digest) IN (SELECT day, digest FROM call_key WHERE day < ? ORDER BY day, digest LIMIT ?)
