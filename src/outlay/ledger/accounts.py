@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from outlay.clock import Instant
+from outlay.ledger import rules
 from outlay.ledger.budget_store import Coverage, Overrun
 from outlay.model import Account, AccountKey, AuditFinding, Entry, Limit, Mark, Share, UsageEvent
 
@@ -73,8 +74,8 @@ def mark_name(mark: Mark) -> str:
 
 
 def expiring(estimate: Entry, now: Instant) -> Entry:
-    """The entry of a reservation that is overdue at `now`."""
-    return replace(estimate, recorded_at=now)
+    """The entry of a reservation that is overdue at `now`, with the fingerprint that an id made here went without."""
+    return replace(estimate, recorded_at=now, fingerprint=estimate.fingerprint or rules.fingerprint(estimate.event))
 
 
 def with_name(shares: Iterable[Share], budgets: Iterable[str], name: str, other: str) -> tuple[Share, ...]:

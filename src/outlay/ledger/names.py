@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_tags: Final = msgspec.msgpack.Decoder(dict[str, str]).decode
 _decode_rate: Final = msgspec.msgpack.Decoder(Rate).decode
 
+Encode = TypeVar("Encode")
 TagSet = tuple[tuple[str, str], ...]
 
 
@@ -112,6 +113,15 @@ class Names:
         self._names: dict[int, str | None] = {0: None}
         self._tags: dict[int, dict[str, str]] = {0: {}}
         self._rates: dict[int, Rate] = {}
+        self._encoder: tuple[Ids, Any] | None = None
+
+    def encoder(self, make: Callable[[Ids], Encode]) -> Encode:
+        """What `make` makes of the known ids, made once."""
+        made = self._encoder
+        if made is None or made[0] is not self.known:
+            made = self._encoder = (self.known, make(self.known))
+        encode: Encode = made[1]
+        return encode
 
     def interning(self, connection: Any, recorded_at: int) -> Ids:
         """Ids that are looked up or made in a write transaction; hand them to `remember` after its COMMIT."""

@@ -6,7 +6,7 @@ transaction after a budget changed. So no entry can be written, by whatever way,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import apsw
@@ -28,7 +28,8 @@ _SECONDS_MAX: Final = 3_600.0
 _TRIES: Final = 10
 _NOTHING: Final = Account()
 _encode: Final = msgspec.json.Encoder().encode
-_decode_entry: Final = msgspec.json.Decoder(Entry).decode
+_ACCOUNT: Final = sql("account")
+_UPDATE: Final = sql("update_account")
 decode_shares: Final = msgspec.json.Decoder(tuple[Share, ...]).decode
 encode_shares: Final = _encode
 
@@ -81,26 +82,30 @@ class Accounts:
         self,
         write: Write,
         coverage: Coverage,
-        entries: Iterable[Entry],
+        entries: Sequence[Entry],
         held: Sequence[Share] = (),
         *,
         free: bool = False,
-    ) -> None:
-        """Add what entries spent to their accounts; `held` says where their call was reserved.
+    ) -> Sequence[Share]:
+        """Add what entries spent to their accounts; what the last of them counts, account by account.
 
-        With `free` what was held there is let go at the same time.
+        `held` says where their call was reserved; with `free` what was held there is let go at the same time.
         """
         connection = write.connection
         tier_of = tiers(connection)
-        found: list[Share] = []
-        at = 0
+        found: Sequence[Share] = ()
+        own: Sequence[Share] = ()
         for entry in entries:
-            at = entry.recorded_at
-            own = held or (_held_for(connection, entry) if entry.kind is EntryKind.CORRECTION else ())
-            found += accounts.counted(coverage, entry, coverage.shares(entry, tier_of), own)
+            told = held or (_held_for(connection, entry) if entry.kind is EntryKind.CORRECTION else ())
+            own = accounts.counted(coverage, entry, coverage.shares(entry, tier_of), told)
+            found = [*found, *own] if found else own
+        if len(entries) > 1:
+            found = list(accounts.summed(found).values())
         freed = {share.key: share.amount for share in held} if free else {}
-        for key, share in sorted(accounts.summed(found).items()):
-            add(connection, share, share.amount - freed.get(key, 0), share.amount, at)
+        at = entries[-1].recorded_at if entries else 0
+        for share in sorted(found, key=_by_key) if len(found) > 1 else found:
+            add(connection, share, share.amount - freed.get(share.key, 0), share.amount, at)
+        return own
 
     # --- scopes
 
@@ -179,7 +184,10 @@ class Accounts:
         yield from accounts.unsound(kept, spent, held, warm, meta.horizon * DAY_MICROSECONDS)
 
     def forget(self, connection: apsw.Connection, kind: str, name: str, anonymous: str) -> None:
-        """Rename a person or customer in accounts, tiers, reservations, the outbox; drop refusals with names."""
+        """Rename a person or customer in accounts, tiers, shares, the outbox; drop refusals with names.
+
+        What open reservations estimate bears names as entries do: by their id.
+        """
         if self._covering is None:
             return
         every = self._covering([body for _, body, _ in rows(connection, "budgets")])
@@ -194,11 +202,6 @@ class Accounts:
             renamed = accounts.with_name(shares, budgets, name, anonymous)
             if renamed != shares:
                 connection.execute(sql("put_shares"), (id, _encode(renamed)))
-        for id, packed in list(rows(connection, "open_estimates")):
-            entry = _decode_entry(packed)
-            renamed_entry = accounts.forgotten(entry, kind, name, anonymous)
-            if renamed_entry is not entry:
-                connection.execute(sql("put_estimate"), (id, _encode(renamed_entry)))
 
     # --- asking
 
@@ -246,10 +249,10 @@ def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
     return tier_of
 
 
-def standing(connection: apsw.Connection, key: AccountKey) -> Account:
-    """An account as it stands in this transaction, whether it is warm or not."""
-    row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
-    return _NOTHING if row is None else _account(row)
+def find(connection: apsw.Connection, key: AccountKey) -> Account | None:
+    """An account as it stands in this transaction, whether it is warm or not; None where it is new."""
+    row = connection.execute(_ACCOUNT, (key.budget, key.scope, key.subject, key.window)).fetchone()
+    return None if row is None else _account(row)
 
 
 def account_of(connection: apsw.Connection, key: AccountKey, window_name: str) -> Account:
@@ -267,26 +270,30 @@ def is_cold(connection: apsw.Connection, budget: str, scope: str, window_name: s
 def add(connection: apsw.Connection, share: Share, committed: int, spent: int, at: int) -> None:
     """Add to an account, making it where it is new; the marks that this crosses go to the outbox."""
     key = share.key
-    row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
-    before = _NOTHING if row is None else _account(row)
-    after = msgspec.structs.replace(before, committed=before.committed + committed, spent=before.spent + spent)
-    put(connection, share, after)
-    for mark in accounts.crossed(share.marks, before.spent, after.spent):
-        tell(connection, "mark", at, key, accounts.mark_name(mark), after.spent)
+    before = find(connection, key)
+    put(connection, share, before, committed, spent)
+    if spent and share.marks:
+        spent_before = 0 if before is None else before.spent
+        for mark in accounts.crossed(share.marks, spent_before, spent_before + spent):
+            tell(connection, "mark", at, key, accounts.mark_name(mark), spent_before + spent)
 
 
-def put(connection: apsw.Connection, share: Share, account: Account) -> None:
-    """Write an account."""
+def put(
+    connection: apsw.Connection, share: Share, before: Account | None, committed: int, spent: int, refusals: int = 0
+) -> None:
+    """Write an account that was `before`, with so much more of each; it is made where it is new."""
     key = share.key
-    connection.execute(
-        sql("put_account"),
-        (
-            *(key.budget, key.scope, key.subject, key.window, share.window_name, share.from_at, share.to_at),
-            *divmod(account.committed, PICO_PER_MICRO),
-            *divmod(account.spent, PICO_PER_MICRO),
-            account.refusals,
-        ),
+    known = before or _NOTHING
+    measures = (
+        *divmod(known.committed + committed, PICO_PER_MICRO),
+        *divmod(known.spent + spent, PICO_PER_MICRO),
+        known.refusals + refusals,
     )
+    if before is not None:
+        connection.execute(_UPDATE, (*measures, key.budget, key.scope, key.subject, key.window))
+        return
+    named = (key.budget, key.scope, key.subject, key.window, share.window_name, share.from_at, share.to_at)
+    connection.execute(sql("insert_account"), (*named, *measures))
 
 
 def tell(connection: apsw.Connection, kind: str, at: int, key: AccountKey, what: str, amount: int) -> None:
@@ -294,6 +301,10 @@ def tell(connection: apsw.Connection, kind: str, at: int, key: AccountKey, what:
     pair = divmod(amount, PICO_PER_MICRO)
     bound = (kind, at, key.budget, key.scope, key.subject, key.window, what, *pair)
     connection.execute(sql("put_outbox"), bound)
+
+
+def _by_key(share: Share) -> AccountKey:
+    return share.key
 
 
 def _account(measures: Sequence[int], *, warming: bool = False) -> Account:
@@ -317,8 +328,8 @@ def _forget_spent(connection: apsw.Connection, budget: str, scope: str, window_n
     for subject, window, from_at, to_at, *measures in found:
         account = _account(measures)
         key = AccountKey(budget, scope, subject, window)
-        left = msgspec.structs.replace(account, committed=account.committed - account.spent, spent=0)
-        put(connection, Share(key, window_name, from_at, to_at, None, 0), left)  # type: ignore[arg-type]  # as written
+        share = Share(key, window_name, from_at, to_at, None, 0)  # type: ignore[arg-type]  # as written
+        put(connection, share, account, -account.spent, -account.spent)
 
 
 def _warmed(connection: apsw.Connection, scope: accounts.Scope, until: int) -> bool:

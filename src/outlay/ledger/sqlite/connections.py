@@ -25,6 +25,7 @@ import apsw
 import msgspec
 
 from outlay.errors import LedgerClosed, LedgerCorrupt, LedgerReadOnly, OpenedBeforeFork, SchemaTooNew
+from outlay.ledger.dialect import Row
 from outlay.ledger.sqlite.failures import translate, translated
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, migration, only, schema, sql
 
@@ -337,7 +338,12 @@ def read_meta(connection: apsw.Connection) -> Meta:
     row = first(connection, "meta")
     if row is None:
         raise LedgerCorrupt("the ledger has lost its settings; restore a backup")
-    epoch, watermark, horizon, last = row
+    return meta_of(row)
+
+
+def meta_of(row: Row) -> Meta:
+    """What a row says that begins with the columns of `meta`."""
+    epoch, watermark, horizon, last = row[:4]
     return Meta(epoch, watermark, horizon, max(last or 0, watermark))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -32,15 +32,15 @@ from outlay.ledger.sqlite.accounts import (
     add,
     decode_shares,
     encode_shares,
+    find,
     put,
-    standing,
     tell,
 )
-from outlay.ledger.sqlite.connections import Connections, read_meta
+from outlay.ledger.sqlite.connections import Connections, Meta, meta_of, read_meta
 from outlay.ledger.sqlite.statements import first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.ledger.store import Amendment, StaleBook
-from outlay.model import Account, AccountKey, Entry, Limit, Outcome, Share
+from outlay.model import Account, AccountKey, Entry, Outcome, Share
 from outlay.money import PICO_PER_MICRO
 
 STATES: Final = (
@@ -52,7 +52,11 @@ STATES: Final = (
 _NUMBERS: Final = {state: number for number, state in enumerate(STATES)}
 _UNKNOWN: Final = Settled(code="no_such_reservation")
 _encode: Final = msgspec.json.Encoder().encode
-_decode_entry: Final = msgspec.json.Decoder(Entry).decode
+_encode_row: Final = msgspec.msgpack.Encoder().encode
+_decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
+_NOTHING: Final = Account()
+_PUT_RESERVATION: Final = sql("put_reservation")
+_END: Final = sql("end_reservation")
 _decode_keys: Final = msgspec.json.Decoder(list[AccountKey]).decode
 _decode_refusal: Final = msgspec.json.Decoder(NotedRefusal).decode
 
@@ -66,47 +70,61 @@ class Reservations:
         self._accounts = kept
 
     @contextmanager
-    def _writing(self, epoch: int | None = None) -> Iterator[Write]:
-        try:
-            with self._connections.writing() as connection:
-                meta = read_meta(connection)
-                if epoch is not None and epoch != meta.epoch:
-                    raise StaleBook
-                write = Write(connection, meta, self._book.at(meta.epoch))
-                yield write
-        except OverflowError as error:
-            raise InvalidInput("a reservation holds a number beyond 64 bits", code="number_too_large") from error
-        except UnicodeEncodeError as error:
-            raise InvalidInput("a reservation holds text that is not valid Unicode", code="bad_text") from error
-        if write.fresh is not None:
+    def _writing(self) -> Iterator[Write]:
+        with _named_errors(), self._connections.writing() as connection:
+            write = self._write(connection, read_meta(connection), None)
+            yield write
+        self._remember(write)
+
+    def _write(self, connection: apsw.Connection, meta: Meta, epoch: int | None) -> Write:
+        if epoch is not None and epoch != meta.epoch:
+            raise StaleBook
+        return Write(connection, meta, self._book.at(meta.epoch))
+
+    def _remember(self, write: Write | None) -> None:
+        if write is not None and write.fresh is not None:
             write.names.remember(write.fresh)
 
     # --- taking
 
     def reserve(self, asked: Sequence[Reserving], epoch: int | None) -> list[Reserved]:
         """See BudgetStore.reserve_many."""
-        with self._writing(epoch) as write:
-            return [self._reserve(write, one) for one in asked]
+        write: Write | None = None
+        results = []
+        with _named_errors(), self._connections.writing() as connection:
+            for one in asked:
+                row = only(connection, "reserving", (one.id,))
+                if write is None:
+                    write = self._write(connection, meta_of(row), epoch)
+                if row[4] is not None and row[4] <= one.now:
+                    self._expire(write, one.now)
+                    row = only(connection, "reserving", (one.id,))
+                results.append(self._reserve(write, one, waited_for=bool(row[5]), known=bool(row[6])))
+        self._remember(write)
+        return results
 
-    def _reserve(self, write: Write, asked: Reserving) -> Reserved:
-        self._expire(write, asked.now, accounts.EXPIRE_AT_ONCE)
+    def _reserve(self, write: Write, asked: Reserving, *, waited_for: bool, known: bool) -> Reserved:
         connection = write.connection
-        known = first(connection, "reservation", (asked.id,))
-        if known is not None and STATES[known[0]] is not ReservationState.RELEASED:
-            return Reserved(code=_known_code(known, asked), accounts={})
-        found = {limit.key: standing(connection, limit.key) for limit in asked.limits}
-        fitting = all(accounts.fits(limit, found[limit.key]) for limit in asked.limits)
-        queued = fitting and _others_first(connection, asked)
+        if known:
+            row = only(connection, "reservation", (asked.id,))
+            if STATES[row[0]] is not ReservationState.RELEASED:
+                return Reserved(code=_known_code(row, asked), accounts={})
+        limits = asked.limits
+        kept = [find(connection, limit.key) for limit in limits]
+        found = {limit.key: account or _NOTHING for limit, account in zip(limits, kept, strict=True)}
+        fitting = all(accounts.fits(limit, found[limit.key]) for limit in limits)
+        queued = fitting and waited_for and _others_first(connection, asked)
         if not fitting or queued:
             if asked.waits:
                 _queue(connection, asked)
             return Reserved(code="refused", accounts=found, queued=queued)
-        for limit in asked.limits:
-            _hold(connection, limit, found[limit.key])
-        held = encode_shares(accounts.held_by(asked.limits))
-        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, held, _encode(asked.estimate))
-        connection.execute(sql("put_reservation"), bound)
-        if asked.waits:
+        shares = accounts.held_by(limits)
+        for share, account in zip(shares, kept, strict=True):
+            put(connection, share, account, share.amount, 0)
+        estimate = _encode_row(write.row(asked.estimate))
+        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, encode_shares(shares), estimate)
+        connection.execute(_PUT_RESERVATION, bound)
+        if asked.waits and waited_for:
             connection.execute(sql("drop_waiter"), (asked.id,))
         return Reserved(code="reserved", accounts=found)
 
@@ -121,8 +139,15 @@ class Reservations:
         """See BudgetStore.settle_many."""
         for one in settlements:
             rules.check_storable(one.entry)
-        with self._writing(epoch) as write:
-            return [self._settle(write, one.id, one.entry) for one in settlements]
+        write: Write | None = None
+        results = []
+        with _named_errors(), self._connections.writing() as connection:
+            for one in settlements:
+                if write is None:
+                    write = self._write(connection, read_meta(connection), epoch)
+                results.append(self._settle(write, one.id, one.entry))
+        self._remember(write)
+        return results
 
     def _settle(self, write: Write, id: str, entry: Entry) -> Settled:
         row = first(write.connection, "reservation", (id,))
@@ -201,12 +226,9 @@ class Reservations:
             if free:
                 _let_go(write.connection, shares, entries[-1].recorded_at)
             return ()
-        self._accounts.count(write, coverage, entries, shares, free=free)
-        last = entries[-1]
-        billed = [msgspec.structs.replace(one, amount=coverage.amount(one.meter, last)) for one in shares]
-        over = accounts.overruns(billed, shares)
+        over = accounts.overruns(self._accounts.count(write, coverage, entries, shares, free=free), shares)
         for one in over:
-            tell(write.connection, "overrun", last.recorded_at, one.key, id, one.billed - one.held)
+            tell(write.connection, "overrun", entries[-1].recorded_at, one.key, id, one.billed - one.held)
         return over
 
     def release(self, id: str, now: Instant) -> Settled:
@@ -246,17 +268,18 @@ class Reservations:
         expired = 0
         while True:
             with self._writing() as write:
-                done = self._expire(write, now, accounts.EXPIRE_AT_ONCE)
+                done = self._expire(write, now)
             expired += done
             if done < accounts.EXPIRE_AT_ONCE:
                 return expired
 
-    def _expire(self, write: Write, now: Instant, most: int) -> int:
-        overdue = rows(write.connection, "overdue", (now, most))
-        found = list(overdue)
+    def _expire(self, write: Write, now: Instant) -> int:
+        """Book what is overdue, up to EXPIRE_AT_ONCE."""
+        found = list(rows(write.connection, "overdue", (now,)))
         for id, packed, estimate in found:
             shares = decode_shares(packed)
-            result = writing.append_within(write, accounts.expiring(_decode_entry(estimate), now))
+            entry = write.decoder.entry(_decode_row(estimate))
+            result = writing.append_within(write, accounts.expiring(entry, now))
             if result.code == Outcome.CREATED and result.entry is not None:
                 self._book_entries(write, id, [result.entry], shares, free=True)
                 _end(write.connection, id, ReservationState.EXPIRED, result.entry.seq)
@@ -308,10 +331,8 @@ class Reservations:
                 budget = one.refusal.limit.key.budget
                 (number,) = only(connection, "count_refusal", (budget,))
                 connection.execute(sql("put_refusal"), (budget, number % REFUSALS_KEPT, number, _encode(one)))
-                limit = one.refusal.limit
-                account = standing(connection, limit.key)
-                (share,) = accounts.held_by([limit])
-                put(connection, share, msgspec.structs.replace(account, refusals=account.refusals + 1))
+                (share,) = accounts.held_by([one.refusal.limit])
+                put(connection, share, find(connection, share.key), 0, 0, refusals=1)
 
     def refusals(self, budget: str) -> tuple[int, list[NotedRefusal]]:
         """See BudgetStore.refusals."""
@@ -321,16 +342,22 @@ class Reservations:
         return (0 if counted is None else int(counted[0]), kept)
 
 
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    """Say what cannot be kept; the transaction inside is rolled back then."""
+    try:
+        yield
+    except OverflowError as error:
+        raise InvalidInput("a reservation holds a number beyond 64 bits", code="number_too_large") from error
+    except UnicodeEncodeError as error:
+        raise InvalidInput("a reservation holds text that is not valid Unicode", code="bad_text") from error
+
+
 def _known_code(known: Row, asked: Reserving) -> str:
     state = STATES[known[0]]
     if state is not ReservationState.OPEN:
         return state.value
     return "exists" if known[1] == asked.estimate.fingerprint else "exists_with_different_body"
-
-
-def _hold(connection: apsw.Connection, limit: Limit, account: Account) -> None:
-    (share,) = accounts.held_by([limit])
-    put(connection, share, msgspec.structs.replace(account, committed=account.committed + limit.asked))
 
 
 def _let_go(connection: apsw.Connection, shares: Iterable[Share], at: Instant) -> None:
@@ -339,7 +366,7 @@ def _let_go(connection: apsw.Connection, shares: Iterable[Share], at: Instant) -
 
 
 def _end(connection: apsw.Connection, id: str, state: ReservationState, root: int | None) -> None:
-    connection.execute(sql("end_reservation"), (id, _NUMBERS[state], root))
+    connection.execute(_END, (id, _NUMBERS[state], root))
 
 
 def _hold_nothing(connection: apsw.Connection, id: str) -> None:
@@ -349,8 +376,6 @@ def _hold_nothing(connection: apsw.Connection, id: str) -> None:
 
 def _others_first(connection: apsw.Connection, asked: Reserving) -> bool:
     """Whether somebody who came earlier waits for an account that this call takes from too."""
-    if first(connection, "someone_waits") is None:
-        return False
     wanted = {limit.key for limit in asked.limits if limit.hard}
     for id, packed in rows(connection, "waiters", (asked.now,)):
         if id == asked.id:

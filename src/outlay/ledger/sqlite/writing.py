@@ -45,6 +45,13 @@ class Write:
             self._encode = encoder(self.fresh)
         return self._encode(entry)
 
+    def row(self, entry: Entry) -> list[Any]:
+        """The row of an entry, by the names that are known if they suffice."""
+        try:
+            return self.names.encoder(encoder)(entry)
+        except KeyError:
+            return self.encode(entry)
+
     def insert(self, entry: Entry, row: list[Any]) -> Entry:
         """Write one row; the entry as it stands in the ledger."""
         seq = row[0] = self.next_seq
@@ -63,7 +70,7 @@ def prepare(entries: Sequence[Entry], names: Names) -> list[list[Any] | None]:
     Raises InvalidInput for what cannot be stored.
     """
     rows: list[list[Any] | None] = []
-    encode = encoder(names.known)
+    encode = names.encoder(encoder)
     for entry in entries:
         try:
             rows.append(encode(entry))
@@ -153,11 +160,7 @@ def _append_all_new(
 def append_within(write: Write, entry: Entry) -> Appended:
     """Append one entry in a transaction that does more."""
     key = (rules.identity_day(entry.event), rules.identity_hash(entry.event.id))
-    try:
-        row = encoder(write.names.known)(entry)
-    except KeyError:
-        row = write.encode(entry)
-    return _append_one(write, entry, row, key)
+    return _append_one(write, entry, write.row(entry), key)
 
 
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:

@@ -41,11 +41,12 @@ SELECT * FROM entry WHERE seq > ? AND seq <= ? AND coalesce(counted_at, occurred
 SELECT committed_micro, committed_pico, spent_micro, spent_pico, refusals
 FROM account WHERE budget = ? AND scope = ? AND subject = ? AND window = ?
 
--- name: put_account
+-- name: insert_account
 INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (budget, scope, subject, window) DO UPDATE SET
-    committed_micro = excluded.committed_micro, committed_pico = excluded.committed_pico,
-    spent_micro = excluded.spent_micro, spent_pico = excluded.spent_pico, refusals = excluded.refusals
+
+-- name: update_account
+UPDATE account SET committed_micro = ?, committed_pico = ?, spent_micro = ?, spent_pico = ?, refusals = ?
+WHERE budget = ? AND scope = ? AND subject = ? AND window = ?
 
 -- name: accounts_of
 SELECT subject, window, window_name, committed_micro, committed_pico, spent_micro, spent_pico, refusals
@@ -80,8 +81,16 @@ UPDATE OR IGNORE subject SET name = ?3 WHERE kind = ?1 AND name = ?2
 -- name: reservation
 SELECT state, fingerprint, started_at, deadline, shares, entry FROM reservation WHERE id = ?
 
+-- name: reserving
+SELECT
+    epoch, watermark, horizon, (SELECT max(seq) FROM entry),
+    (SELECT min(deadline) FROM reservation WHERE state = 0),
+    EXISTS (SELECT 1 FROM waiter),
+    EXISTS (SELECT 1 FROM reservation WHERE id = ?)
+FROM meta
+
 -- name: overdue
-SELECT id, shares, estimate FROM reservation WHERE state = 0 AND deadline <= ? ORDER BY deadline LIMIT ?
+SELECT id, shares, estimate FROM reservation WHERE state = 0 AND deadline <= ? ORDER BY deadline LIMIT 100
 
 -- name: put_reservation
 INSERT INTO reservation (id, fingerprint, state, started_at, deadline, shares, estimate) VALUES (?, ?, 0, ?, ?, ?, ?)
@@ -101,20 +110,11 @@ SELECT shares FROM reservation WHERE state = 0
 -- name: ended_shares
 SELECT entry, shares FROM reservation WHERE entry IS NOT NULL
 
--- name: open_estimates
-SELECT id, estimate FROM reservation WHERE state = 0
-
--- name: put_estimate
-UPDATE reservation SET estimate = ?2 WHERE id = ?1
-
 -- name: all_shares
 SELECT id, shares FROM reservation
 
 -- name: put_shares
 UPDATE reservation SET shares = ?2 WHERE id = ?1
-
--- name: someone_waits
-SELECT 1 FROM waiter LIMIT 1
 
 -- name: waiters
 SELECT id, accounts FROM waiter WHERE until_at > ? ORDER BY number

@@ -350,7 +350,7 @@ CREATE TABLE reservation (
     started_at INTEGER NOT NULL,
     deadline INTEGER NOT NULL,
     shares BLOB NOT NULL,            -- JSON: what is held in which accounts
-    estimate BLOB,                   -- JSON of the entry that expiry writes; NULL once it is over
+    estimate BLOB,                   -- msgpack of the row that expiry writes; NULL once it is over
     entry INTEGER                    -- the first entry of its event
 ) STRICT;
 
