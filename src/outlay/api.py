@@ -24,7 +24,7 @@ from outlay.arguments import (
 )
 from outlay.bills import ImportedStatement, import_rows
 from outlay.budgeting import LedgerBudgets
-from outlay.calls import Call, Function, attributed, inherited, tracked_function
+from outlay.calls import Call, Function, attributed, inherited, told, tracked_function
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, build_event
 from outlay.capture.statements import BilledRow
@@ -89,7 +89,7 @@ class Ledger(LedgerBudgets):
         another body, LedgerError when the store cannot write.
         """
         event = self._event(fields)
-        return self._journaled(event, wait) or self._record(event, tolerant=False)
+        return told(self._journaled(event, wait) or self._record(event, tolerant=False))
 
     def record_many(self, events: Iterable[Mapping[str, Any] | UsageEvent]) -> list[Recorded]:
         """Keep many calls, in groups of 10,000 a transaction; one outcome each, in order.
@@ -423,7 +423,7 @@ class Ledger(LedgerBudgets):
         return not self.recorder.book.resolve(provider, service).reason
 
     def _keep(self, event: UsageEvent, wait: bool, *, measured: bool = False) -> Receipt:
-        return self._journaled(event, wait) or self._record(event, tolerant=True, measured=measured)
+        return told(self._journaled(event, wait) or self._record(event, tolerant=True, measured=measured))
 
     def _journaled(self, event: UsageEvent, wait: bool) -> Receipt | None:
         """The receipt of what went to the spool; None for what is to be committed."""

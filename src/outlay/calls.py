@@ -21,7 +21,12 @@ from outlay.receipt import Receipt
 Function = TypeVar("Function", bound=Callable[..., Any])
 Attribution = dict[str, Any]
 
+Listener = Callable[[Receipt], None]
+"""Told of each receipt of what is recorded; it must not fail, and threads may call it at the same time."""
+
 _attribution: ContextVar[Attribution | None] = ContextVar("outlay_attribution", default=None)
+_surrounding: ContextVar[Callable[[], Attribution] | None] = ContextVar("outlay_surrounding", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("outlay_listener", default=None)
 _INHERITED = frozenset((*ATTRIBUTIONS, "step", "tags"))
 
 
@@ -36,11 +41,16 @@ class CallRecorder(Protocol):
 def inherited(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """`fields` over what the surrounding `attribute`, `track` and `tracked` say; tags are merged."""
     outer = _attribution.get()
-    if outer is None:
-        return fields
-    merged = {**outer, **{name: value for name, value in fields.items() if value is not None}}
-    if isinstance(outer.get("tags"), Mapping) and isinstance(fields.get("tags"), Mapping):
-        merged["tags"] = {**outer["tags"], **fields["tags"]}
+    surrounding = _surrounding.get()
+    if surrounding is not None:
+        outer = surrounding() if outer is None else _merged(surrounding(), outer)
+    return fields if outer is None else _merged(outer, fields)
+
+
+def _merged(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> Attribution:
+    merged = {**outer, **{name: value for name, value in inner.items() if value is not None}}
+    if isinstance(outer.get("tags"), Mapping) and isinstance(inner.get("tags"), Mapping):
+        merged["tags"] = {**outer["tags"], **inner["tags"]}
     return merged
 
 
@@ -50,7 +60,7 @@ def attributed(**attribution: Any) -> Iterator[None]:
 
     Raises InvalidInput `unknown_field` for a name that is no attribution, step or tags.
     """
-    _check_attribution(attribution)
+    check_attribution(attribution)
     token = _attribution.set(dict(inherited(attribution)))
     try:
         yield
@@ -58,7 +68,37 @@ def attributed(**attribution: Any) -> Iterator[None]:
         _attribution.reset(token)
 
 
-def _check_attribution(attribution: Attribution) -> None:
+@contextmanager
+def listening(listener: Listener, surrounding: Callable[[], Attribution]) -> Iterator[None]:
+    """`listener` is told of all that is recorded inside, `surrounding` asked each time for whom it is.
+
+    What `attributed` says inside wins over `surrounding`. An outer listener goes on being told.
+    """
+    outer = _listener.get()
+
+    def both(receipt: Receipt) -> None:
+        listener(receipt)
+        if outer is not None:
+            outer(receipt)
+
+    heard, asked = _listener.set(both), _surrounding.set(surrounding)
+    try:
+        yield
+    finally:
+        _surrounding.reset(asked)
+        _listener.reset(heard)
+
+
+def told(receipt: Receipt) -> Receipt:
+    """Tell whoever listens of a receipt, which is given back."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(receipt)
+    return receipt
+
+
+def check_attribution(attribution: Mapping[str, Any]) -> None:
+    """Raises InvalidInput `unknown_field` for a name that is no attribution, step or tags; `bad_text` for tags."""
     unknown = sorted(attribution.keys() - _INHERITED)
     if unknown:
         raise InvalidInput(
@@ -166,7 +206,7 @@ def tracked_function(recorder: CallRecorder, fields: dict[str, Any], usage: Any)
     if "provider" in fields:
         Call(recorder, fields)
     else:
-        _check_attribution(fields)
+        check_attribution(fields)
 
     def decorate(function: Function) -> Function:
         # Each wrapper says by functools.wraps that it is the function, which keeps the signature but not the type.

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
+from outlay.calls import told
 from outlay.capture.intake import build_event
 from outlay.clock import MICROSECONDS_PER_SECOND
 from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound, OutlayError
@@ -214,7 +215,7 @@ class Reservation:
         reserver.note_output(event)
         self._ended = True
         self.outcome, self.overruns = result.code, result.overruns
-        self.receipt = self._receipt(event, result)
+        self.receipt = told(self._receipt(event, result))
         return self.receipt
 
     def _write(self, event: UsageEvent, now: int) -> Settled:
