@@ -1,0 +1,163 @@
+-- Every statement about budgets, accounts and reservations, each under its name.
+-- Locks are taken in one order: reservations by id, names, identities, accounts by key, then the rest.
+
+-- name: budgets_changed
+SELECT coalesce(max(changed), 0) FROM budget
+
+-- name: budgets
+SELECT name, body, active FROM budget ORDER BY name COLLATE "C"
+
+-- name: put_budget
+INSERT INTO budget (name, body, active, changed) VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET body = excluded.body, active = excluded.active, changed = excluded.changed
+
+-- name: scopes_of
+SELECT scope, window_name, active FROM account_scope WHERE budget = ?
+
+-- name: put_scope
+INSERT INTO account_scope (budget, scope, window_name, active, warm, until_seq, from_at)
+VALUES (?, ?, ?, true, false, ?, ?)
+ON CONFLICT (budget, scope, window_name) DO UPDATE SET
+    active = true, warm = false, until_seq = excluded.until_seq, from_at = excluded.from_at
+
+-- name: end_scope
+UPDATE account_scope SET active = false WHERE budget = ? AND scope = ? AND window_name = ?
+
+-- name: cold_scopes
+SELECT budget, scope, window_name, until_seq, from_at FROM account_scope WHERE active AND NOT warm
+
+-- name: warm_scope
+UPDATE account_scope SET warm = true
+WHERE budget = ? AND scope = ? AND window_name = ? AND active AND NOT warm AND until_seq = ?
+
+-- name: is_cold
+SELECT 1 FROM account_scope WHERE budget = ? AND scope = ? AND window_name = ? AND NOT warm
+
+-- name: warm_scopes
+SELECT budget, scope, window_name, from_at FROM account_scope WHERE active AND warm
+
+-- name: to_warm
+SELECT {entry} FROM entry
+WHERE seq > ? AND seq <= ? AND coalesce(counted_at, occurred_from) >= ? ORDER BY seq LIMIT ?
+
+-- name: account
+SELECT committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account WHERE budget = ? AND scope = ? AND subject = ? AND "window" = ?
+
+-- name: lock_accounts
+SELECT place, committed_micro, committed_pico, spent_micro, spent_pico, refusals FROM lock_accounts_1(?::jsonb)
+
+-- name: put_accounts
+UPDATE account SET
+    committed_micro = (new.row->>4)::bigint, committed_pico = (new.row->>5)::integer,
+    spent_micro = (new.row->>6)::bigint, spent_pico = (new.row->>7)::integer, refusals = (new.row->>8)::bigint
+FROM jsonb_array_elements(?::jsonb) AS new (row)
+WHERE account.budget = new.row->>0 AND account.scope = new.row->>1
+    AND account.subject = new.row->>2 AND account."window" = new.row->>3
+
+-- name: accounts_of
+SELECT subject, "window", window_name, committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account WHERE budget = ?1 AND scope = ?2 AND from_at <= ?3 AND to_at > ?3
+ORDER BY subject COLLATE "C", "window" COLLATE "C" LIMIT ?4
+
+-- name: forget_spent
+UPDATE account SET
+    committed_micro = committed_micro - spent_micro - CASE WHEN committed_pico < spent_pico THEN 1 ELSE 0 END,
+    committed_pico = committed_pico - spent_pico + CASE WHEN committed_pico < spent_pico THEN 1000000 ELSE 0 END,
+    spent_micro = 0, spent_pico = 0
+WHERE budget = ? AND scope = ? AND window_name = ?
+
+-- name: all_accounts
+SELECT
+    budget, scope, subject, "window", window_name, from_at, to_at,
+    committed_micro, committed_pico, spent_micro, spent_pico, refusals
+FROM account
+
+-- name: rename_accounts
+UPDATE account SET subject = ?3 WHERE budget = ?1 AND subject = ?2
+
+-- name: rename_outbox
+UPDATE outbox SET subject = ?3 WHERE budget = ?1 AND subject = ?2
+
+-- name: put_subject
+INSERT INTO subject (kind, name, tier) VALUES (?, ?, ?) ON CONFLICT (kind, name) DO UPDATE SET tier = excluded.tier
+
+-- name: tier
+SELECT tier FROM subject WHERE kind = ? AND name = ?
+
+-- name: rename_subject
+UPDATE subject SET name = ?3 WHERE kind = ?1 AND name = ?2
+
+-- name: is_overdue
+SELECT 1 FROM reservation WHERE state = 0 AND deadline <= ? LIMIT 1
+
+-- What another transaction holds is being settled or expired there.
+-- name: lock_overdue
+SELECT id, shares, estimate FROM reservation
+WHERE state = 0 AND deadline <= ? ORDER BY deadline, number LIMIT ? FOR UPDATE SKIP LOCKED
+
+-- name: reserve
+SELECT reserve_1(?::jsonb, ?::jsonb)::text
+
+-- name: reservation
+SELECT state, fingerprint, started_at, deadline, shares, entry FROM reservation WHERE id = ?
+
+-- name: lock_reservations
+SELECT id, state, fingerprint, started_at, deadline, shares, entry FROM reservation
+WHERE id = ANY(?::text[]) ORDER BY id COLLATE "C" FOR UPDATE
+
+-- name: shares_of_roots
+SELECT id, shares, entry FROM reservation WHERE id = ANY(?::text[]) AND entry IS NOT NULL
+
+-- name: end_reservations
+UPDATE reservation SET state = ended.state, entry = ended.entry, shares = coalesce(ended.shares, reservation.shares),
+    estimate = NULL
+FROM (
+    SELECT unnest(?::text[]) AS id, unnest(?::smallint[]) AS state, unnest(?::bigint[]) AS entry,
+        unnest(?::bytea[]) AS shares
+) AS ended
+WHERE reservation.id = ended.id
+
+-- name: extend_reservation
+UPDATE reservation SET deadline = ? WHERE id = ?
+
+-- name: held_shares
+SELECT shares FROM reservation WHERE state = 0
+
+-- name: ended_shares
+SELECT entry, shares FROM reservation WHERE entry IS NOT NULL
+
+-- name: open_estimates
+SELECT id, estimate FROM reservation WHERE state = 0
+
+-- name: put_estimate
+UPDATE reservation SET estimate = ?2 WHERE id = ?1
+
+-- name: all_shares
+SELECT id, shares FROM reservation
+
+-- name: put_shares
+UPDATE reservation SET shares = ?2 WHERE id = ?1
+
+-- name: put_outbox
+INSERT INTO outbox (kind, at, budget, scope, subject, "window", what, amount_micro, amount_pico)
+SELECT row->>0, (row->>1)::bigint, row->>2, row->>3, row->>4, row->>5, row->>6, (row->>7)::bigint, (row->>8)::integer
+FROM jsonb_array_elements(?::jsonb) WITH ORDINALITY AS told (row, n) ORDER BY n
+ON CONFLICT DO NOTHING
+
+-- name: outbox
+SELECT number, kind, at, budget, scope, subject, "window", what, amount_micro, amount_pico FROM outbox ORDER BY number
+
+-- name: count_refusal
+INSERT INTO refusal_count AS kept (budget, refused) VALUES (?, 1)
+ON CONFLICT (budget) DO UPDATE SET refused = kept.refused + 1 RETURNING refused
+
+-- name: refusal_count
+SELECT refused FROM refusal_count WHERE budget = ?
+
+-- name: put_refusal
+INSERT INTO refusal (budget, place, number, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (budget, place) DO UPDATE SET number = excluded.number, body = excluded.body
+
+-- name: refusals
+SELECT body FROM refusal WHERE budget = ? ORDER BY number DESC

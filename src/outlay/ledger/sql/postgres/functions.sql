@@ -1,0 +1,191 @@
+-- What the server does by itself, so that an account is locked no longer than one statement takes.
+-- A function is never changed once it was released: a new way of working gets a new name, so that old and new programs
+-- run beside each other.
+
+-- Locks accounts in the order of their keys and makes those that are missing, so that whoever wants several of them
+-- waits for nobody who waits for him. Each of `keys` is [budget, scope, subject, window, window_name, from_at, to_at];
+-- `place` is where it stands in the list.
+CREATE OR REPLACE FUNCTION outlay.lock_accounts_1(keys jsonb)
+RETURNS TABLE (
+    place integer, committed_micro bigint, committed_pico bigint, spent_micro bigint, spent_pico bigint,
+    refusals bigint, made boolean
+)
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT
+            (k->>0) COLLATE "C" AS budget, (k->>1) COLLATE "C" AS scope,
+            (k->>2) COLLATE "C" AS subject, (k->>3) COLLATE "C" AS "window",
+            k->>4 AS window_name, (k->>5)::bigint AS from_at, (k->>6)::bigint AS to_at, n::integer - 1 AS place
+        FROM jsonb_array_elements(keys) WITH ORDINALITY AS each (k, n)
+        ORDER BY 1, 2, 3, 4
+    LOOP
+        LOOP
+            RETURN QUERY
+            SELECT wanted.place, a.committed_micro, a.committed_pico::bigint, a.spent_micro, a.spent_pico::bigint,
+                a.refusals, false
+            FROM outlay.account AS a
+            WHERE a.budget = wanted.budget AND a.scope = wanted.scope
+                AND a.subject = wanted.subject AND a."window" = wanted."window"
+            FOR UPDATE;
+            EXIT WHEN FOUND;
+            INSERT INTO outlay.account (
+                budget, scope, subject, "window", window_name, from_at, to_at,
+                committed_micro, committed_pico, spent_micro, spent_pico, refusals
+            ) VALUES (
+                wanted.budget, wanted.scope, wanted.subject, wanted."window", wanted.window_name,
+                wanted.from_at, wanted.to_at, 0, 0, 0, 0, 0
+            )
+            ON CONFLICT DO NOTHING;
+            IF FOUND THEN
+                RETURN QUERY SELECT wanted.place, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, true;
+                EXIT;
+            END IF;
+            -- Another transaction made it first: now it can be locked.
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+-- Takes reservations in order, each all that it asks or nothing. `keys` are the accounts of all of them, as above;
+-- `asked` is a list of objects, whose limits name their account by its place in `keys`. Gives one outcome each: the
+-- state of a reservation that is known already, -1 where it was refused, -2 where it was taken; and beside that what
+-- its accounts held before, as [committed, spent, refusals].
+CREATE OR REPLACE FUNCTION outlay.reserve_1(keys jsonb, asked jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    outcomes jsonb := '[]';
+    committed_micro bigint[] := '{}';
+    committed_pico bigint[] := '{}';
+    spent_micro bigint[] := '{}';
+    spent_pico bigint[] := '{}';
+    refusals bigint[] := '{}';
+    made boolean[] := '{}';
+    taken boolean[] := '{}';
+    one jsonb;
+    wanted jsonb;
+    found_here jsonb;
+    place integer;
+    account record;
+    known record;
+    fitting boolean;
+    queued boolean;
+    own_number bigint;
+    pico bigint;
+BEGIN
+    -- Reservations before accounts, as whoever settles does.
+    PERFORM 1 FROM outlay.reservation AS r
+    WHERE r.id IN (SELECT a->>'id' FROM jsonb_array_elements(asked) AS each (a)) AND r.state = 2
+    ORDER BY r.id COLLATE "C" FOR UPDATE;
+
+    FOR account IN SELECT * FROM outlay.lock_accounts_1(keys) LOOP
+        committed_micro[account.place] := account.committed_micro;
+        committed_pico[account.place] := account.committed_pico;
+        spent_micro[account.place] := account.spent_micro;
+        spent_pico[account.place] := account.spent_pico;
+        refusals[account.place] := account.refusals;
+        made[account.place] := account.made;
+    END LOOP;
+
+    FOR one IN SELECT a FROM jsonb_array_elements(asked) WITH ORDINALITY AS each (a, n) ORDER BY n LOOP
+        SELECT r.state, r.fingerprint = decode(one->>'fingerprint', 'hex') AS same INTO known
+        FROM outlay.reservation AS r WHERE r.id = one->>'id';
+        IF FOUND AND known.state <> 2 THEN
+            outcomes := outcomes || jsonb_build_object('state', known.state, 'same', known.same);
+            CONTINUE;
+        END IF;
+
+        found_here := '[]';
+        fitting := true;
+        FOR wanted IN SELECT t FROM jsonb_array_elements(one->'limits') WITH ORDINALITY AS each (t, n) ORDER BY n LOOP
+            place := wanted->'place';
+            found_here := found_here || jsonb_build_array(jsonb_build_array(
+                committed_micro[place], committed_pico[place], spent_micro[place], spent_pico[place], refusals[place]
+            ));
+            fitting := fitting AND NOT (wanted->'barred')::boolean AND (
+                NOT (wanted->'hard')::boolean
+                OR (committed_micro[place], committed_pico[place])
+                    <= ((wanted->'most'->0)::bigint, (wanted->'most'->1)::bigint)
+            );
+        END LOOP;
+
+        queued := false;
+        IF fitting AND EXISTS (SELECT FROM outlay.waiter) THEN
+            SELECT w.number INTO own_number FROM outlay.waiter AS w
+            WHERE w.id = one->>'id' AND w.until_at > (one->'now')::bigint;
+            queued := EXISTS (
+                SELECT FROM outlay.waiter AS w
+                WHERE w.until_at > (one->'now')::bigint AND (own_number IS NULL OR w.number < own_number)
+                    AND EXISTS (
+                        SELECT FROM jsonb_array_elements(convert_from(w.accounts, 'UTF8')::jsonb) AS theirs (k)
+                        WHERE k IN (SELECT jsonb_array_elements(one->'waits_for'))
+                    )
+            );
+        END IF;
+
+        IF NOT fitting OR queued THEN
+            IF (one->'waits')::boolean THEN
+                DELETE FROM outlay.waiter WHERE number IN (
+                    SELECT w.number FROM outlay.waiter AS w WHERE w.until_at <= (one->'now')::bigint
+                    FOR UPDATE SKIP LOCKED
+                );
+                INSERT INTO outlay.waiter (id, accounts, until_at)
+                VALUES (one->>'id', convert_to(one->>'waits_for', 'UTF8'), (one->'waits_until')::bigint)
+                ON CONFLICT (id) DO UPDATE SET until_at = excluded.until_at;
+            END IF;
+            outcomes := outcomes || jsonb_build_object('state', -1, 'queued', queued, 'accounts', found_here);
+            CONTINUE;
+        END IF;
+
+        INSERT INTO outlay.reservation AS r (id, fingerprint, state, started_at, deadline, shares, estimate)
+        VALUES (
+            one->>'id', decode(one->>'fingerprint', 'hex'), 0, (one->'now')::bigint, (one->'deadline')::bigint,
+            convert_to(one->>'shares', 'UTF8'), convert_to(one->>'estimate', 'UTF8')
+        )
+        ON CONFLICT (id) DO UPDATE SET
+            fingerprint = excluded.fingerprint, state = 0, started_at = excluded.started_at,
+            deadline = excluded.deadline, shares = excluded.shares, estimate = excluded.estimate, entry = NULL
+        WHERE r.state = 2;
+        IF NOT FOUND THEN
+            -- The same call, by another connection, was ahead by a moment.
+            SELECT r.state, r.fingerprint = decode(one->>'fingerprint', 'hex') AS same INTO known
+            FROM outlay.reservation AS r WHERE r.id = one->>'id';
+            outcomes := outcomes || jsonb_build_object('state', known.state, 'same', known.same);
+            CONTINUE;
+        END IF;
+
+        FOR wanted IN SELECT t FROM jsonb_array_elements(one->'limits') AS each (t) LOOP
+            place := wanted->'place';
+            pico := committed_pico[place] + (wanted->'asked'->1)::bigint;
+            committed_micro[place] := committed_micro[place] + (wanted->'asked'->0)::bigint + pico / 1000000;
+            committed_pico[place] := pico % 1000000;
+            taken[place] := true;
+        END LOOP;
+        IF (one->'waits')::boolean THEN
+            DELETE FROM outlay.waiter AS w WHERE w.id = one->>'id';
+        END IF;
+        outcomes := outcomes || jsonb_build_object('state', -2, 'accounts', found_here);
+    END LOOP;
+
+    FOR place IN SELECT generate_series(0, jsonb_array_length(keys) - 1) LOOP
+        IF taken[place] THEN
+            UPDATE outlay.account AS a
+            SET committed_micro = reserve_1.committed_micro[place], committed_pico = reserve_1.committed_pico[place]
+            WHERE a.budget = keys->place->>0 AND a.scope = keys->place->>1
+                AND a.subject = keys->place->>2 AND a."window" = keys->place->>3;
+        ELSIF made[place] THEN
+            -- It was made to be locked, and nothing was taken from it.
+            DELETE FROM outlay.account AS a
+            WHERE a.budget = keys->place->>0 AND a.scope = keys->place->>1
+                AND a.subject = keys->place->>2 AND a."window" = keys->place->>3;
+        END IF;
+    END LOOP;
+    RETURN outcomes;
+END
+$$;
