@@ -97,6 +97,13 @@ def _found(profile: Profile, groups: Mapping[str, str]) -> Found:
     return Found(profile, named or profile.id, groups)
 
 
+@lru_cache(maxsize=512)
+def is_known_host(url: str) -> bool:
+    """Whether a provider's file names the host of this address."""
+    address = address_of(url)
+    return any(_groups(profile, address) is not None for profile in heads().values())
+
+
 def by_name(name: str) -> Profile | None:
     """The profile of a provider's name or alias, however it is spelled."""
     return _names().get(_plain(name))

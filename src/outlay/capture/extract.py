@@ -69,7 +69,8 @@ class Extraction(msgspec.Struct, frozen=True, kw_only=True):
 
     `usage` is inclusive, in Outlay's meters. `service` is the name that served; `requested_service` what was
     asked for, where that differs. `call_key` identifies the call wherever it is seen (provider and response id).
-    `unmapped` holds usage fields that Outlay does not know, by their place. `also` are calls of other services
+    `unmapped` holds usage fields that Outlay does not know, by their place. `cut` says that a stream ended before its
+    end was told. `also` are calls of other services
     that happened inside this one and are billed on their own.
     """
 
@@ -88,6 +89,7 @@ class Extraction(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     parameters: dict[str, Parameter] = {}
     unmapped: dict[str, Quantity] = {}
+    cut: bool = False
     also: tuple[Extraction, ...] = ()
 
 
@@ -234,7 +236,10 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
     key = _key(answer, flavour)
     unmapped = dict(_unmapped(flavour, document))
     cost = _cost(answer, flavour, usage)
+    cut = _cut(answer, flavour)
     _note_stream(answer, flavour, usage, found)
+    if cut:
+        answer.notes.append("the stream was cut: its end was not seen, so the usage may be what was told so far")
     answer.notes.extend(f"usage field {name} = {value} is not known" for name, value in unmapped.items() if value)
     also = tuple(_parts(answer, flavour, status, key))
     return Extraction(
@@ -253,6 +258,7 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
         notes=tuple(dict.fromkeys(answer.notes)),
         parameters=parameters_of(document["request"], parameters()),
         unmapped=unmapped,
+        cut=cut,
         also=also,
     )
 
@@ -416,6 +422,14 @@ def _cost(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity]) -> M
     return None
 
 
+def _cut(answer: _Answer, flavour: Flavour) -> bool:
+    """Whether a stream stopped before it said its end."""
+    reading, ends = answer.reading, flavour.stream.ends
+    if not reading.streamed or not ends or reading.ended:
+        return False
+    return not any(end({"body": frame}) for end in ends for frame in reversed(reading.frames))
+
+
 def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity], found: Finding) -> None:
     reading, rule = answer.reading, flavour.stream
     if reading.streamed and rule.numbers == "sum" and rule.only:
@@ -423,10 +437,6 @@ def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity
         answers = sum(measured(one, flavour.total) is not None for one in each)
         if answers > 1:
             answer.notes.append(f"{answers} answers of one session are summed")
-    if reading.streamed and rule.ends and not reading.ended:
-        seen = any(end({"body": frame}) for end in rule.ends for frame in reversed(reading.frames))
-        if not seen:
-            answer.notes.append("the stream was cut: its end was not seen, so the usage may be what was told so far")
     if reading.streamed and usage and not any(usage.values()):
         answer.notes.append("all usage of the stream is zero: kept as told, not estimated")
     if found == "missing" and not any("was told as" in note for note in answer.notes):

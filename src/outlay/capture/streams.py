@@ -50,7 +50,9 @@ class Reading(msgspec.Struct, kw_only=True):
 
 
 def read(response: object) -> Reading:
-    """Read any response. Raises InvalidInput `not_a_response` or `stream_not_read`."""
+    """Read any response; a Reading is one already. Raises InvalidInput `not_a_response` or `stream_not_read`."""
+    if isinstance(response, Reading):
+        return response
     if response is None or isinstance(response, int | float | Decimal):
         raise InvalidInput(
             f"a response cannot be read from {type(response).__name__}; pass the body, the SDK's object or a list "
@@ -83,7 +85,7 @@ def _read_object(reading: Reading, response: object) -> None:
     if isinstance(metadata, Mapping):
         _read_boto(reading, inner, metadata)
         return
-    reading.frames = [_unwrapped(inner)]
+    reading.frames = [unwrapped(inner)]
 
 
 def _unread(response: object, inner: Mapping[str, Any] | None) -> bool:
@@ -123,14 +125,14 @@ def _read_boto(reading: Reading, inner: Mapping[str, Any], metadata: Mapping[str
     reading.headers = members(metadata.get("HTTPHeaders")) or {}
     body = next((inner[key] for key in ("body", "Body", "stream") if inner.get(key) is not None), None)
     if body is None:
-        reading.frames = [_unwrapped(inner)]
+        reading.frames = [unwrapped(inner)]
     elif isinstance(body, str | bytes | bytearray):
         _read_text(reading, body)
     elif isinstance(body, Sequence):
         _read_list(reading, body)
         reading.streamed = True
     elif isinstance(body, Mapping):
-        reading.frames = [_unwrapped(body)]
+        reading.frames = [unwrapped(body)]
     else:
         raise _not_read(body)
 
@@ -145,9 +147,9 @@ def _read_list(reading: Reading, items: Sequence[object]) -> None:
             reading.package = type(item).__module__ or ""
         inner = members(item)
         if inner is not None:
-            reading.frames.append(_unwrapped(inner))
+            reading.frames.append(unwrapped(inner))
         elif isinstance(item, list | tuple):
-            reading.frames.extend(_unwrapped(each) for each in map(members, item) if each is not None)
+            reading.frames.extend(unwrapped(each) for each in map(members, item) if each is not None)
     raw = [bytes(item) for item in items if isinstance(item, bytes | bytearray)]
     text = [item for item in items if isinstance(item, str)]
     if raw:
@@ -169,16 +171,16 @@ def _read_text(reading: Reading, text: str | bytes | bytearray | memoryview) -> 
         data = _inflated(bytes(text))
         if _is_event_stream(data):
             reading.streamed = True
-            reading.frames.extend(_unwrapped(frame) for frame in event_stream(data))
+            reading.frames.extend(unwrapped(frame) for frame in event_stream(data))
             return
         text = data.decode("utf-8", "replace")
     body = text.strip().lstrip("\ufeff")
     parsed = decode(body)
     if isinstance(parsed, dict):
-        reading.frames.append(_unwrapped(parsed))
+        reading.frames.append(unwrapped(parsed))
     elif isinstance(parsed, list) and parsed and all(isinstance(item, dict) for item in parsed):
         reading.streamed = True
-        reading.frames.extend(map(_unwrapped, parsed))
+        reading.frames.extend(map(unwrapped, parsed))
     elif not _read_lines(reading, body):
         reading.opaque = bool(body)
 
@@ -215,7 +217,7 @@ def _read_lines(reading: Reading, text: str) -> bool:
             frames = list(_events(reading, lines))
         else:
             frames = [decode(line) for line in lines if line.startswith("{")]
-    found = [_unwrapped(frame) for frame in frames if isinstance(frame, dict)]
+    found = [unwrapped(frame) for frame in frames if isinstance(frame, dict)]
     reading.frames.extend(found)
     reading.streamed = reading.streamed or bool(found)
     return bool(found) or reading.streamed
@@ -302,7 +304,7 @@ def _event_headers(data: bytes) -> Iterator[tuple[str, str]]:
             return
 
 
-def _unwrapped(frame: Mapping[str, Any]) -> Mapping[str, Any]:
+def unwrapped(frame: Mapping[str, Any]) -> Mapping[str, Any]:
     """The JSON inside a chunk of bytes, as Bedrock's and SageMaker's streams wrap it; else the frame itself."""
     for outer, inner in (("chunk", "bytes"), ("PayloadPart", "Bytes")):
         part = frame.get(outer)
