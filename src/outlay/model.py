@@ -458,3 +458,11 @@ class Share(msgspec.Struct, frozen=True, array_like=True):
     meter: str | None
     amount: int
     marks: tuple[Mark, ...] = ()
+
+
+class RenamedBudget(msgspec.Struct, frozen=True):
+    """A budget's body from which a person's name is gone, and what that did to the digest of its scope."""
+
+    body: bytes
+    scope_before: str
+    scope: str

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from outlay.budgets.limits import BudgetIndex, amount_of, dimensions_of
+from outlay.budgets.definition import ordered_values
+from outlay.budgets.limits import BudgetIndex, amount_of, dimensions_of, scope_of
 from outlay.budgets.terms import Asking, Budget
-from outlay.model import Entry, EntryKind, PricingStatus, Quantity, Share
+from outlay.model import Entry, EntryKind, PricingStatus, Quantity, RenamedBudget, Share
 
 _decode: Final = msgspec.json.Decoder(Budget).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -38,6 +41,37 @@ class BudgetCoverage:
         """The budgets that have an account for each user (customer, …), or for each value of a tag."""
         every = self.index.budgets.values()
         return [one.name for one in every if one.each is not None and (one.each == kind or one.each[:4] == "tag.")]
+
+    def forgotten(self, body: bytes, kind: str, name: str, anonymous: str) -> RenamedBudget | None:
+        """A budget's body in which another name stands for a user's or customer's; None where it bears none."""
+        budget = _decode(body)
+        renamed = _forgotten(budget, kind, name, anonymous)
+        return None if renamed == budget else RenamedBudget(packed(renamed), scope_of(budget), scope_of(renamed))
+
+
+def _forgotten(budget: Budget, kind: str, name: str, anonymous: str) -> Budget:
+    """The name is gone from the filter, the raises and the words of the history; a budget's own name stays."""
+    word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+
+    def bears(dimension: str | None) -> bool:
+        return dimension is not None and (dimension == kind or dimension.startswith("tag."))
+
+    where = {
+        dimension: ordered_values(anonymous if value == name else value for value in values)
+        if bears(dimension)
+        else values
+        for dimension, values in budget.where.items()
+    }
+    raises = tuple(
+        replace(one, subject=anonymous) if bears(budget.each) and one.subject == name else one
+        for one in budget.raises
+    )
+    borne = bears(budget.each) or any(map(bears, budget.where))
+    history = tuple(
+        replace(one, what=word.sub(anonymous, one.what), why=word.sub(anonymous, one.why)) if borne else one
+        for one in budget.history
+    )
+    return replace(budget, where=where, raises=raises, history=history)
 
 
 def told_by(entry: Entry) -> Asking:

@@ -176,7 +176,12 @@ def _values(name: str, value: object) -> tuple[str | None, ...]:
     several: Sequence[Any] = value if isinstance(value, list | tuple) else (value,)
     if not several or not all(one is None or (isinstance(one, str) and one) for one in several):
         raise _wrong("bad_filter", "where", f"where.{name} takes a name or a list of names")
-    return tuple(sorted(set(several), key=lambda one: (one is not None, one or "")))
+    return ordered_values(several)
+
+
+def ordered_values(values: Iterable[str | None]) -> tuple[str | None, ...]:
+    """The values of a filter, each once and in the order in which a budget keeps them."""
+    return tuple(sorted(set(values), key=lambda one: (one is not None, one or "")))
 
 
 def _dimension(value: object, field: str) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from outlay.clock import Instant
+from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.ledger import rules
-from outlay.ledger.budget_store import Coverage, Overrun
+from outlay.ledger.budget_store import Coverage, NotedRefusal, Overrun
 from outlay.model import Account, AccountKey, AuditFinding, Entry, Limit, Mark, Share, UsageEvent
 
 Scope = tuple[str, str, str]
@@ -24,6 +24,9 @@ EXPIRED_LATE = "settled after it had expired"
 """The reason of the correction that a settlement makes of an expired reservation's entry."""
 
 RELEASED_LATE = "released after it had expired"
+
+KEPT_MIN = 2 * DAY_MICROSECONDS
+KEPT_MAX = 35 * DAY_MICROSECONDS
 
 
 def held_by(limits: Iterable[Limit]) -> tuple[Share, ...]:
@@ -93,6 +96,25 @@ def _renamed(key: AccountKey, subject: str) -> AccountKey:
     return replace(key, subject=subject)
 
 
+def with_scope(shares: Iterable[Share], budget: str, before: str, after: str) -> tuple[Share, ...]:
+    """Shares in which a scope of a budget has another digest."""
+    return tuple(
+        replace(share, key=replace(share.key, scope=after))
+        if (share.key.budget, share.key.scope) == (budget, before)
+        else share
+        for share in shares
+    )
+
+
+def refusal_with_name(noted: NotedRefusal, name: str, other: str) -> NotedRefusal:
+    """A refusal in which the account of a subject bears another name."""
+    limit = noted.refusal.limit
+    if limit.key.subject != name:
+        return noted
+    renamed = replace(limit, key=_renamed(limit.key, other))
+    return replace(noted, refusal=replace(noted.refusal, limit=renamed))
+
+
 def forgotten(entry: Entry, kind: str, name: str, other: str) -> Entry:
     """An entry whose event bears another name of a user or customer, in its tags too."""
     event = without(entry.event, kind, name, other)
@@ -107,6 +129,14 @@ def without(event: UsageEvent, kind: str, name: str, other: str) -> UsageEvent:
     if name in event.tags.values():
         changes["tags"] = {key: other if value == name else value for key, value in event.tags.items()}
     return replace(event, **changes) if changes else event
+
+
+def kept_until(from_at: Instant, to_at: Instant) -> Instant:
+    """Until when an account is kept after its window: as long as that was, at least 2 days and at most 35.
+
+    So the window before the present one can be looked at, and a million users of a day do not stay for ever.
+    """
+    return to_at + min(max(to_at - from_at, KEPT_MIN), KEPT_MAX)
 
 
 def scope_of(share: Share) -> Scope:
@@ -129,11 +159,12 @@ def unsound(
     held: Mapping[AccountKey, int],
     warm: Mapping[Scope, Instant],
     horizon: Instant,
+    dropped_at: Instant = -(1 << 62),
 ) -> Iterator[AuditFinding]:
     """What accounts get wrong. Each is what its entries `spent`, and what open reservations `held` beside that.
 
     `warm` says from which instant on a scope's windows were folded; windows that began before `horizon` have lost
-    entries to retention and cannot be proved.
+    entries to retention, and those long over at `dropped_at` their accounts, so neither can be proved.
     """
     nothing = Account()
     for key in sorted({*kept, *spent}):
@@ -143,6 +174,8 @@ def unsound(
             yield AuditFinding("account_held", subject, str(held.get(key, 0)), str(account.committed - account.spent))
         since = warm.get(scope_of(share))
         if since is None or share.from_at < max(since, horizon):
+            continue
+        if kept_until(share.from_at, share.to_at) <= dropped_at:
             continue
         expected = spent[key].amount if key in spent else 0
         if account.spent != expected:

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from outlay.clock import Instant
-from outlay.model import Account, AccountKey, Entry, Limit, Refusal, Share
+from outlay.model import Account, AccountKey, Entry, Limit, Refusal, RenamedBudget, Share
 
 
 class Coverage(Protocol):
@@ -30,6 +30,10 @@ class Coverage(Protocol):
         """The budgets that have an account for each user (customer, …), or for each value of a tag."""
         ...
 
+    def forgotten(self, body: bytes, kind: str, name: str, anonymous: str) -> RenamedBudget | None:
+        """A budget's body in which another name stands for a user's or customer's; None where it bears none."""
+        ...
+
 
 Covering = Callable[[Sequence[bytes]], Coverage]
 """From the bodies of the budgets in force to what they cover."""
@@ -41,6 +45,14 @@ class KeptBudget(msgspec.Struct, frozen=True):
     name: str
     body: bytes
     active: bool
+
+
+class TierFilter(msgspec.Struct, frozen=True):
+    """Subjects of a kind that were told one tier (None: any), but none of some others. Who was told none has ""."""
+
+    kind: str
+    tier: str | None
+    but: tuple[str, ...] = ()
 
 
 class AccountScope(msgspec.Struct, frozen=True):
@@ -176,8 +188,16 @@ class BudgetStore(Protocol):
         """The tier of a subject, None where nobody told."""
         ...
 
-    def warm(self) -> int:
-        """Fold the entries from before a budget was made into its accounts; how many scopes became warm."""
+    def warm(self, most: int | None = None) -> int:
+        """Fold entries from before a budget was made into its accounts; how many scopes became warm.
+
+        After about `most` entries it stops and the next call goes on from there (None: when all is folded). It
+        holds no lock for long, however many there are.
+        """
+        ...
+
+    def cold_scopes(self) -> int:
+        """How many scopes of budgets in force have a history that is not folded yet; it only falls in an epoch."""
         ...
 
     def accounts(self, limits: Sequence[Limit]) -> dict[AccountKey, Account]:
@@ -186,6 +206,19 @@ class BudgetStore(Protocol):
 
     def accounts_of(self, budget: str, scope: str, at: Instant, most: int) -> list[tuple[AccountKey, Account]]:
         """Up to `most` accounts of a budget whose window holds `at`, by key."""
+        ...
+
+    def fullest(
+        self, budget: str, scope: str, window_name: str, at: Instant, most: int, tiers: TierFilter | None = None
+    ) -> list[tuple[AccountKey, Account]]:
+        """Up to `most` accounts of a budget's windows of that name that hold `at`, the most spent first, then by key.
+
+        `tiers` chooses among the subjects.
+        """
+        ...
+
+    def drop_accounts(self, now: Instant) -> int:
+        """Drop the accounts whose windows are long over (`accounts.kept_until`) and hold nothing; how many."""
         ...
 
     def reserve(self, asked: Reserving, *, epoch: int | None = None) -> Reserved:

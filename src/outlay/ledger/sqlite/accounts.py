@@ -14,8 +14,9 @@ import msgspec
 
 from outlay.clock import DAY_MICROSECONDS
 from outlay.ledger import accounts, rules
-from outlay.ledger.budget_store import AccountScope, Coverage, Covering
+from outlay.ledger.budget_store import AccountScope, Coverage, Covering, NotedRefusal
 from outlay.ledger.codec import Decoder
+from outlay.ledger.dialect import Row
 from outlay.ledger.names import NameBook
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.statements import first, only, rows, sql
@@ -24,10 +25,10 @@ from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, Ent
 from outlay.money import PICO_PER_MICRO
 
 _PAGE: Final = 2_000
-_SECONDS_MAX: Final = 3_600.0
-_TRIES: Final = 10
+DROPPED_SETTING: Final = "outlay.accounts_dropped_at"
 _NOTHING: Final = Account()
 _encode: Final = msgspec.json.Encoder().encode
+_decode_refusal: Final = msgspec.json.Decoder(NotedRefusal).decode
 _ACCOUNT: Final = sql("account")
 _UPDATE: Final = sql("update_account")
 decode_shares: Final = msgspec.json.Decoder(tuple[Share, ...]).decode
@@ -125,44 +126,6 @@ class Accounts:
         for one in wanted.values():
             connection.execute(sql("put_scope"), (budget, one.scope, one.window_name, last, one.from_at))
 
-    def warm(self) -> int:
-        """See BudgetStore.warm."""
-        for _ in range(_TRIES):
-            cold, epoch, sums = self._history()
-            if not cold:
-                return 0
-            with self._connections.writing() as connection:
-                if read_meta(connection).epoch != epoch:
-                    continue
-                warmed = [scope for scope, (until, _) in cold.items() if _warmed(connection, scope, until)]
-                chosen = set(warmed)
-                for share in sums:
-                    if accounts.scope_of(share) in chosen:
-                        add(connection, share, share.amount, share.amount, share.from_at)
-                return len(warmed)
-        return 0
-
-    def _history(self) -> tuple[dict[accounts.Scope, tuple[int, int]], int, list[Share]]:
-        """The cold scopes with the seq and the instant that bound their history, and what that sums to."""
-        with self._connections.reading(_SECONDS_MAX) as connection:
-            meta = read_meta(connection)
-            cold = {row[:3]: row[3:] for row in rows(connection, "cold_scopes")}
-            coverage = self.coverage(connection, meta.epoch)
-            if not cold or coverage is None:
-                return {}, meta.epoch, []
-            since = min(from_at for _, from_at in cold.values())
-            until = max(until for until, _ in cold.values())
-            decoder = Decoder(connection, self._book.at(meta.epoch))
-
-            def history() -> Iterator[Share]:
-                for seq, share in folded(connection, decoder, coverage, until, since):
-                    bounds = cold.get(accounts.scope_of(share))
-                    if bounds is not None and seq <= bounds[0] and share.from_at >= bounds[1]:
-                        yield share
-
-            sums = accounts.summed(history())
-        return cold, meta.epoch, [sums[key] for key in sorted(sums)]
-
     # --- proving and forgetting
 
     def unsound(self, connection: apsw.Connection, meta: Meta, decoder: Decoder) -> Iterator[AuditFinding]:
@@ -173,7 +136,7 @@ class Accounts:
         kept: dict[AccountKey, tuple[Share, Account]] = {}
         for row in rows(connection, "all_accounts"):
             key = AccountKey(*row[:4])
-            kept[key] = (Share(key, row[4], row[5], row[6], None, 0), _account(row[7:]))
+            kept[key] = (Share(key, row[4], row[5], row[6], None, 0), account_from(row[7:]))
         held: dict[AccountKey, int] = {}
         for (shares,) in rows(connection, "held_shares"):
             for share in decode_shares(shares):
@@ -181,27 +144,57 @@ class Accounts:
         warm = {row[:3]: row[3] for row in rows(connection, "warm_scopes")}
         everything = folded(connection, decoder, coverage, 1 << 62, -(1 << 62))
         spent = accounts.summed(share for _, share in everything)
-        yield from accounts.unsound(kept, spent, held, warm, meta.horizon * DAY_MICROSECONDS)
+        horizon = meta.horizon * DAY_MICROSECONDS
+        yield from accounts.unsound(kept, spent, held, warm, horizon, dropped_at(connection))
 
     def forget(self, connection: apsw.Connection, kind: str, name: str, anonymous: str) -> None:
-        """Rename a person or customer in accounts, tiers, shares, the outbox; drop refusals with names.
+        """Rename a person or customer in budgets, accounts, tiers, shares, the outbox and refusals.
 
         What open reservations estimate bears names as entries do: by their id.
         """
         if self._covering is None:
             return
-        every = self._covering([body for _, body, _ in rows(connection, "budgets")])
+        kept = list(rows(connection, "budgets"))
+        every = self._covering([body for _, body, _ in kept])
         budgets = every.of_subjects(kind)
         for budget in budgets:
             connection.execute(sql("rename_accounts"), (budget, name, anonymous))
             connection.execute(sql("rename_outbox"), (budget, name, anonymous))
-            connection.execute(sql("drop_refusals"), (budget,))
+            for place, number, packed in list(rows(connection, "numbered_refusals", (budget,))):
+                noted = _decode_refusal(packed)
+                renamed_refusal = accounts.refusal_with_name(noted, name, anonymous)
+                if renamed_refusal is not noted:
+                    connection.execute(sql("put_refusal"), (budget, place, number, _encode(renamed_refusal)))
         connection.execute(sql("rename_subject"), (kind, name, anonymous))
+        moved = self._forget_in_filters(connection, every, kept, (kind, name, anonymous))
         for id, packed in list(rows(connection, "all_shares")):
             shares = decode_shares(packed)
             renamed = accounts.with_name(shares, budgets, name, anonymous)
+            for budget, before, after in moved:
+                renamed = accounts.with_scope(renamed, budget, before, after)
             if renamed != shares:
                 connection.execute(sql("put_shares"), (id, _encode(renamed)))
+        # Who waits asks again within a moment; the names in the queue are not worth more.
+        connection.execute(sql("drop_waiters"))
+
+    @staticmethod
+    def _forget_in_filters(
+        connection: apsw.Connection, every: Coverage, kept: Sequence[Row], names: tuple[str, str, str]
+    ) -> list[tuple[str, str, str]]:
+        """Rename in the bodies of budgets; (budget, scope before, scope after) of those whose scope that moved."""
+        changed = read_meta(connection).epoch + 1  # The epoch that forgetting raises to.
+        moved = []
+        for budget, body, active in kept:
+            renamed = every.forgotten(body, *names)
+            if renamed is None:
+                continue
+            connection.execute(sql("put_budget"), (budget, renamed.body, active, changed))
+            if renamed.scope != renamed.scope_before:
+                bound = (budget, renamed.scope_before, renamed.scope)
+                for statement in ("move_accounts", "rename_account_scope", "move_outbox"):
+                    connection.execute(sql(statement), bound)
+                moved.append(bound)
+        return moved
 
     # --- asking
 
@@ -217,7 +210,7 @@ class Accounts:
             return [
                 (
                     AccountKey(budget, scope, subject, window),
-                    _account(measures, warming=is_cold(connection, budget, scope, window_name)),
+                    account_from(measures, warming=is_cold(connection, budget, scope, window_name)),
                 )
                 for subject, window, window_name, *measures in found
             ]
@@ -239,6 +232,12 @@ def folded(
         after = int(page[-1][0])  # type: ignore[arg-type]  # the rowid, as the STRICT table says
 
 
+def dropped_at(connection: apsw.Connection) -> int:
+    """When accounts were last dropped: those that were long over then may be missing."""
+    found = first(connection, "setting", (DROPPED_SETTING,))
+    return -(1 << 62) if found is None else int(found[0])
+
+
 def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
     """The tier of a subject, read in this transaction."""
 
@@ -252,14 +251,14 @@ def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
 def find(connection: apsw.Connection, key: AccountKey) -> Account | None:
     """An account as it stands in this transaction, whether it is warm or not; None where it is new."""
     row = connection.execute(_ACCOUNT, (key.budget, key.scope, key.subject, key.window)).fetchone()
-    return None if row is None else _account(row)
+    return None if row is None else account_from(row)
 
 
 def account_of(connection: apsw.Connection, key: AccountKey, window_name: str) -> Account:
     """An account as it stands in this transaction."""
     row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
     warming = is_cold(connection, key.budget, key.scope, window_name)
-    return Account(warming=warming) if row is None else _account(row, warming=warming)
+    return Account(warming=warming) if row is None else account_from(row, warming=warming)
 
 
 def is_cold(connection: apsw.Connection, budget: str, scope: str, window_name: str) -> bool:
@@ -307,7 +306,8 @@ def _by_key(share: Share) -> AccountKey:
     return share.key
 
 
-def _account(measures: Sequence[int], *, warming: bool = False) -> Account:
+def account_from(measures: Sequence[int], *, warming: bool = False) -> Account:
+    """An account from its columns: committed, spent and refusals."""
     committed_micro, committed_pico, spent_micro, spent_pico, refusals = measures
     return Account(
         committed=committed_micro * PICO_PER_MICRO + committed_pico,
@@ -326,14 +326,7 @@ def _held_for(connection: apsw.Connection, entry: Entry) -> tuple[Share, ...]:
 def _forget_spent(connection: apsw.Connection, budget: str, scope: str, window_name: str) -> None:
     found = list(rows(connection, "accounts_of_scope", (budget, scope, window_name)))
     for subject, window, from_at, to_at, *measures in found:
-        account = _account(measures)
+        account = account_from(measures)
         key = AccountKey(budget, scope, subject, window)
         share = Share(key, window_name, from_at, to_at, None, 0)  # type: ignore[arg-type]  # as written
         put(connection, share, account, -account.spent, -account.spent)
-
-
-def _warmed(connection: apsw.Connection, scope: accounts.Scope, until: int) -> bool:
-    """Mark a scope warm; False where another process did, or where it has begun again."""
-    before = connection.total_changes()
-    connection.execute(sql("warm_scope"), (*scope, until))
-    return connection.total_changes() > before

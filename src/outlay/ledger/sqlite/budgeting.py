@@ -16,8 +16,10 @@ from outlay.ledger.budget_store import (
     Reserving,
     Settled,
     Settling,
+    TierFilter,
 )
 from outlay.ledger.names import NameBook
+from outlay.ledger.sqlite.account_care import AccountCare
 from outlay.ledger.sqlite.accounts import Accounts, tiers
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.reservations import Reservations
@@ -34,6 +36,7 @@ class SqliteBudgets:
 
     def _make_budgets(self, covering: Covering | None) -> None:
         self._accounts = Accounts(self._connections, self._book, covering)
+        self._account_care = AccountCare(self._connections, self._book, self._accounts)
         self._reservations = Reservations(self._connections, self._book, self._accounts)
 
     def put_budget(self, name: str, body: bytes, scopes: Sequence[AccountScope]) -> int:
@@ -67,9 +70,13 @@ class SqliteBudgets:
         with self._connections.reading() as connection:
             return tiers(connection)(kind, name)
 
-    def warm(self) -> int:
+    def warm(self, most: int | None = None) -> int:
         """See BudgetStore.warm."""
-        return self._accounts.warm()
+        return self._account_care.warm(most)
+
+    def cold_scopes(self) -> int:
+        """See BudgetStore.cold_scopes."""
+        return self._account_care.cold_scopes()
 
     def accounts(self, limits: Sequence[Limit]) -> dict[AccountKey, Account]:
         """See BudgetStore.accounts."""
@@ -78,6 +85,16 @@ class SqliteBudgets:
     def accounts_of(self, budget: str, scope: str, at: Instant, most: int) -> list[tuple[AccountKey, Account]]:
         """See BudgetStore.accounts_of."""
         return self._accounts.of_budget(budget, scope, at, most)
+
+    def fullest(
+        self, budget: str, scope: str, window_name: str, at: Instant, most: int, tiers: TierFilter | None = None
+    ) -> list[tuple[AccountKey, Account]]:
+        """See BudgetStore.fullest."""
+        return self._account_care.fullest(budget, scope, window_name, at, most, tiers)
+
+    def drop_accounts(self, now: Instant) -> int:
+        """See BudgetStore.drop_accounts."""
+        return self._account_care.drop(now)
 
     def reserve(self, asked: Reserving, *, epoch: int | None = None) -> Reserved:
         """See BudgetStore.reserve."""

@@ -143,3 +143,48 @@ ON CONFLICT (budget, place) DO UPDATE SET number = excluded.number, body = exclu
 
 -- name: refusals
 SELECT body FROM refusal WHERE budget = ? ORDER BY number DESC
+
+-- name: count_cold_scopes
+SELECT count(*) FROM account_scope WHERE active = 1 AND warm = 0
+
+-- name: first_entry
+SELECT coalesce(min(seq), 0) FROM entry
+
+-- name: to_warm_between
+SELECT * FROM entry WHERE seq > ? AND seq <= ? AND coalesce(counted_at, occurred_from) >= ? ORDER BY seq
+
+-- name: warm_down_to
+UPDATE account_scope SET until_seq = ?5
+WHERE budget = ?1 AND scope = ?2 AND window_name = ?3 AND active = 1 AND warm = 0 AND until_seq = ?4
+
+-- name: fullest
+SELECT
+    account.subject, account.window, account.committed_micro, account.committed_pico, account.spent_micro,
+    account.spent_pico, account.refusals
+FROM account LEFT JOIN subject ON subject.kind = ?6 AND subject.name = account.subject
+WHERE account.budget = ?1 AND account.scope = ?2 AND account.window_name = ?3
+    AND account.from_at <= ?4 AND account.to_at > ?4
+    AND (?7 IS NULL OR coalesce(subject.tier, '') = ?7)
+    AND coalesce(subject.tier, '') NOT IN (SELECT value FROM json_each(?8))
+ORDER BY account.spent_micro DESC, account.spent_pico DESC, account.subject
+LIMIT ?5
+
+-- name: accounts_over
+SELECT budget, scope, subject, window FROM account
+WHERE (budget, scope, subject, window) > (?1, ?2, ?3, ?4)
+    AND to_at + min(max(to_at - from_at, ?6), ?7) <= ?5
+    AND committed_micro = spent_micro AND committed_pico = spent_pico
+ORDER BY budget, scope, subject, window
+LIMIT ?8
+
+-- name: rename_account_scope
+UPDATE account_scope SET scope = ?3 WHERE budget = ?1 AND scope = ?2
+
+-- name: move_accounts
+UPDATE account SET scope = ?3 WHERE budget = ?1 AND scope = ?2
+
+-- name: move_outbox
+UPDATE OR IGNORE outbox SET scope = ?3 WHERE budget = ?1 AND scope = ?2
+
+-- name: numbered_refusals
+SELECT place, number, body FROM refusal WHERE budget = ?

@@ -42,3 +42,11 @@ DELETE FROM refusal WHERE budget = ?
 -- name: drop_call_keys
 DELETE FROM call_key
 WHERE (day, digest) IN (SELECT day, digest FROM call_key WHERE day < ? ORDER BY day, digest LIMIT ?)
+
+-- name: drop_account
+DELETE FROM account
+WHERE budget = ? AND scope = ? AND subject = ? AND window = ?
+    AND committed_micro = spent_micro AND committed_pico = spent_pico
+
+-- name: drop_waiters
+DELETE FROM waiter

@@ -1,0 +1,173 @@
+"""What is done to accounts beside counting: warming them, looking for the fullest, dropping those long over.
+
+Each does its work in short transactions, so that nobody who records or reserves waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from outlay.clock import Instant
+from outlay.ledger import accounts, rules
+from outlay.ledger.budget_store import Coverage, TierFilter
+from outlay.ledger.codec import Decoder
+from outlay.ledger.names import NameBook
+from outlay.ledger.sqlite.accounts import (
+    DROPPED_SETTING,
+    Accounts,
+    account_from,
+    add,
+    decode_shares,
+    dropped_at,
+    is_cold,
+    tiers,
+)
+from outlay.ledger.sqlite.connections import Connections, read_meta
+from outlay.ledger.sqlite.statements import first, only, rows, sql
+from outlay.model import Account, AccountKey, Entry, Share
+
+_SECONDS_MAX: Final = 3_600.0
+_PAGE: Final = 1_000
+_LOOKED_AT_MAX: Final = 50_000
+"""Entries read for one step of warming: where few of them count, progress is kept this often."""
+
+_ENDLESS: Final = 1 << 62
+
+Cold = dict[accounts.Scope, tuple[int, Instant]]
+"""Scopes whose entries up to a seq are not folded yet, and from which instant on windows are."""
+
+
+class _Step(msgspec.Struct):
+    """One step of warming: what the entries after `down_to` sum to in the scopes that were cold before it."""
+
+    cold: Cold
+    epoch: int
+    down_to: int
+    sums: list[Share]
+    looked_at: int
+
+
+class AccountCare:
+    """The care of one ledger's accounts in this process."""
+
+    def __init__(self, connections: Connections, book: NameBook, kept: Accounts) -> None:
+        self._connections = connections
+        self._book = book
+        self._accounts = kept
+
+    # --- warming
+
+    def cold_scopes(self) -> int:
+        """See BudgetStore.cold_scopes."""
+        with self._connections.reading() as connection:
+            return int(only(connection, "count_cold_scopes")[0])
+
+    def warm(self, most: int | None) -> int:
+        """See BudgetStore.warm. Entries are folded from the newest back, so that a reversal comes before what it
+        reverses and no mark is crossed that is not in the end.
+        """
+        left = _ENDLESS if most is None else most
+        warmed = 0
+        while left > 0:
+            step = self._gathered(min(left, _LOOKED_AT_MAX))
+            if step is None:
+                break
+            warmed += self._applied(step)
+            left -= max(step.looked_at, 1)
+        return warmed
+
+    def _gathered(self, most: int) -> _Step | None:
+        """The next step, read outside the lock; None where nothing is cold."""
+        with self._connections.reading(_SECONDS_MAX) as connection:
+            meta = read_meta(connection)
+            cold: Cold = {row[:3]: row[3:] for row in rows(connection, "cold_scopes")}
+            coverage = self._accounts.coverage(connection, meta.epoch)
+            if not cold or coverage is None:
+                return None
+            (oldest,) = only(connection, "first_entry")
+            decoder = Decoder(connection, self._book.at(meta.epoch))
+            high = max(until for until, _ in cold.values())
+            at, found = high, list[Share]()
+            counting = 0
+            while at >= oldest and at > 0 and counting < _PAGE and high - at < most:
+                below = max(at - _PAGE, 0)
+                since = min(from_at for until, from_at in cold.values() if until > below)
+                for row in rows(connection, "to_warm_between", (below, at, since)):
+                    counting += 1
+                    found += _counted(connection, coverage, decoder.entry(row), cold)
+                at = below
+        sums = accounts.summed(found)
+        down_to = at if at >= oldest else 0
+        return _Step(cold, meta.epoch, down_to, [sums[key] for key in sorted(sums)], high - at)
+
+    def _applied(self, step: _Step) -> int:
+        """Add what a step found, if its scopes are as they were; how many are warm now."""
+        with self._connections.writing() as connection:
+            cold = {row[:3]: row[3:] for row in rows(connection, "cold_scopes")}
+            if read_meta(connection).epoch != step.epoch or cold != step.cold:
+                return 0
+            for share in step.sums:
+                add(connection, share, share.amount, share.amount, share.from_at)
+            warmed = 0
+            for scope, (until, _) in cold.items():
+                down_to = min(until, step.down_to)
+                connection.execute(sql("warm_down_to"), (*scope, until, down_to))
+                if down_to == 0:
+                    connection.execute(sql("warm_scope"), (*scope, down_to))
+                    warmed += 1
+            return warmed
+
+    # --- looking
+
+    def fullest(
+        self, budget: str, scope: str, window_name: str, at: Instant, most: int, tiers: TierFilter | None
+    ) -> list[tuple[AccountKey, Account]]:
+        """See BudgetStore.fullest."""
+        chosen = tiers or TierFilter("", None)
+        bound = (budget, scope, window_name, at, most, chosen.kind, chosen.tier)
+        but = msgspec.json.encode(chosen.but).decode()
+        with self._connections.reading() as connection:
+            warming = is_cold(connection, budget, scope, window_name)
+            return [
+                (AccountKey(budget, scope, subject, window), account_from(measures, warming=warming))
+                for subject, window, *measures in rows(connection, "fullest", (*bound, but))
+            ]
+
+    # --- dropping
+
+    def drop(self, now: Instant) -> int:
+        """See BudgetStore.drop_accounts."""
+        with self._connections.writing() as connection:
+            if now <= dropped_at(connection):
+                return 0
+            connection.execute(sql("put_setting"), (DROPPED_SETTING, str(now)))
+        dropped = 0
+        after: Sequence[str] = ("", "", "", "")
+        while over := self._over(after, now):
+            with self._connections.writing() as connection:
+                before = connection.total_changes()
+                connection.executemany(sql("drop_account"), over)
+                dropped += connection.total_changes() - before
+            after = over[-1]
+        return dropped
+
+    def _over(self, after: Sequence[str], now: Instant) -> list[tuple[str, str, str, str]]:
+        bound = (*after, now, accounts.KEPT_MIN, accounts.KEPT_MAX, _PAGE)
+        with self._connections.reading(_SECONDS_MAX) as connection:
+            return [(row[0], row[1], row[2], row[3]) for row in rows(connection, "accounts_over", bound)]
+
+
+def _counted(connection: apsw.Connection, coverage: Coverage, entry: Entry, cold: Cold) -> list[Share]:
+    """Where an entry counts among the cold scopes."""
+    row = first(connection, "reservation", (entry.event.id,))
+    held = decode_shares(row[4]) if row is not None and row[5] == rules.root_of(entry) else ()
+    found = []
+    for share in accounts.counted(coverage, entry, coverage.shares(entry, tiers(connection)), held):
+        bounds = cold.get(accounts.scope_of(share))
+        if bounds is not None and entry.seq <= bounds[0] and share.from_at >= bounds[1]:
+            found.append(share)
+    return found
