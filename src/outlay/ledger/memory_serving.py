@@ -31,8 +31,8 @@ class MemoryServing:
             self._keys[id] = KeptKey(id, body, None if known is None else known.used_at)
             return True
 
-    def keys(self) -> list[KeptKey]:
-        """See ServingStore.keys."""
+    def access_keys(self) -> list[KeptKey]:
+        """See ServingStore.access_keys."""
         with self._open():
             return sorted(self._keys.values(), key=lambda key: key.id)
 

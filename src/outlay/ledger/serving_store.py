@@ -47,7 +47,7 @@ class ServingStore(Protocol):
         """Keep a key's body if what stands there is `expects` (None: nothing); whether it was kept."""
         ...
 
-    def keys(self) -> list[KeptKey]:
+    def access_keys(self) -> list[KeptKey]:
         """Every key that ever was, by id."""
         ...
 

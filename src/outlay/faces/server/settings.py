@@ -26,7 +26,7 @@ class TokenIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     secret_file: str | None = None
     jwks_file: str | None = None
     jwks_url: str | None = None
-    claims: dict[str, str] = {"sub": "user"}
+    claims: dict[str, str] = msgspec.field(default_factory=lambda: {"sub": "user"})
     roles: tuple[str, ...] = ("read",)
 
 

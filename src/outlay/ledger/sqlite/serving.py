@@ -32,8 +32,8 @@ class SqliteServing:
             connection.execute(sql("put_access_key"), (id, body))
             return True
 
-    def keys(self) -> list[KeptKey]:
-        """See ServingStore.keys."""
+    def access_keys(self) -> list[KeptKey]:
+        """See ServingStore.access_keys."""
         with self._connections.reading() as connection:
             return [KeptKey(*row) for row in rows(connection, "access_keys")]
 
