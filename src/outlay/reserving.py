@@ -112,6 +112,11 @@ class Reserver:
         """The budgets in force when this process last looked; a reservation looks again."""
         return self._index if self._epoch >= 0 else self.load()
 
+    @property
+    def known(self) -> BudgetIndex:
+        """The budgets that this process last saw, without asking the ledger; none before it ever did."""
+        return self._index
+
     def refresh(self) -> BudgetIndex:
         """The budgets in force now."""
         return self._index if self._epoch == self.store.epoch() else self.load()

@@ -1,0 +1,283 @@
+"""One operation of an SDK: its attempts, the answer that counts, and the event that is kept of it.
+
+An SDK's own retries are attempts of one operation. It is kept when the method has returned and its stream, if it
+has one, is over: read to the end, closed, broken, or forgotten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar, copy_context
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from outlay.capture.detect import UNKNOWN, is_known_host
+from outlay.capture.extract import Extraction, extract
+from outlay.capture.streams import Reading, decode
+from outlay.instrument.clients import safely
+from outlay.instrument.streaming import Keeper
+from outlay.model import Basis, Status
+
+if TYPE_CHECKING:
+    from outlay.instrument.reserved import Held
+    from outlay.instrument.targets import Sdk
+    from outlay.instrument.watching import Watch
+
+CURRENT: Final[ContextVar[Operation | None]] = ContextVar("outlay_operation", default=None)
+"""The operation under way here: what is sent inside it belongs to it, and another one inside it is a part of it."""
+
+_CANCELLED: Final = ("CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit")
+_UNSENT: Final = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "UnsupportedProtocol",
+)
+"""Exceptions after which a provider cannot have done, and billed, any work."""
+
+
+class Whole:
+    """An answer that is there as a whole, as `capture.extract` reads an HTTP client's."""
+
+    def __init__(self, status_code: int, headers: Mapping[str, str], content: bytes | None) -> None:
+        self.status_code = status_code
+        self.headers = headers
+        self.content = content
+
+
+class Exchange:
+    """One attempt: what was sent, and what came back as far as it is known."""
+
+    __slots__ = ("content", "error", "headers", "keeper", "method", "over", "request", "signed", "status_code", "url")
+
+    def __init__(self, method: str, url: str, request: object) -> None:
+        """`request` is its body: bytes, text or a mapping."""
+        self.method = method
+        self.url = url
+        self.request = request
+        self.status_code: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.content: bytes | None = None
+        self.keeper: Keeper | None = None
+        self.error = ""
+        self.over = True
+        self.signed = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer came to its end by itself."""
+        return self.over and not self.error
+
+    def answer(self) -> object:
+        """What came back, for `capture.extract`."""
+        keeper, status = self.keeper, self.status_code
+        content = self.content if keeper is None else keeper.body
+        if status is None:
+            return Reading()
+        if keeper is None or keeper.body is not None:
+            return Whole(status, self.headers, content)
+        reading = keeper.reading()
+        reading.headers, reading.status_code = self.headers, status
+        return reading
+
+
+class Operation:
+    """One call of the program's, however often the SDK tries."""
+
+    __slots__ = (
+        "attempts",
+        "began_s",
+        "context",
+        "done",
+        "exchange",
+        "failure",
+        "held",
+        "lines_kept",
+        "provider",
+        "returned",
+        "sdk",
+        "watch",
+    )
+
+    def __init__(self, watch: Watch, sdk: Sdk, provider: str) -> None:
+        """`provider` is whose answers the client gives where nothing else tells it."""
+        self.watch = watch
+        self.sdk = sdk
+        self.provider = provider
+        self.began_s = time.monotonic()
+        self.attempts = 0
+        self.exchange: Exchange | None = None
+        self.held: Held | None = None
+        self.failure = ""
+        self.returned = False
+        self.done = False
+        self.context: Any = None
+        self.lines_kept = 0
+
+    # --- what the wrappers tell
+
+    def sending(self, exchange: Exchange) -> None:
+        """An attempt begins."""
+        self.attempts += 1
+        self.exchange = exchange
+
+    def fail(self, error: BaseException) -> None:
+        """The program's call ended by an exception: kept with what is known of the last attempt."""
+        self.failure = type(error).__name__
+        exchange = self.exchange
+        if exchange is not None and not exchange.error and exchange.status_code is None:
+            exchange.error = self.failure
+        self.returned = True
+        if exchange is not None and not exchange.over:
+            # The stream is closed by nobody any more.
+            exchange.over, exchange.error = True, exchange.error or self.failure
+        self.finish()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the method has returned a stream that is not over."""
+        return self.exchange is not None and not self.exchange.over
+
+    def came_back(self) -> None:
+        """The method has returned; where a stream is open, it is kept at its end."""
+        self.returned = True
+        if self.waits:
+            self.context = copy_context()
+
+    def stream_over(self, exchange: Exchange, error: str) -> bool:
+        """A stream has ended, by itself where `error` is empty; whether the operation ends with it."""
+        if exchange.over:
+            return False
+        exchange.over, exchange.error = True, error
+        return self.returned and exchange is self.exchange
+
+    def finish(self) -> None:
+        """Keep the operation, once."""
+        if self.done:
+            return
+        self.done = True
+        if self.exchange is None:
+            return  # Nothing was sent.
+        failures = self.watch.failures
+        if self.context is not None:
+            safely(failures, "recording a call", self.context.run, self._keep)
+        else:
+            safely(failures, "recording a call", self._keep)
+
+    # --- what is kept
+
+    def _keep(self) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        ledger = self.watch.ledger
+        lines = batch_lines(exchange)
+        if lines or self.lines_kept:
+            for line in lines:
+                self._keep_line(line)
+            return
+        found = self._told(exchange)
+        fields = self._fields(found)
+        held = self.held or self.watch.held_for(found.call_key)
+        if held is not None:
+            held.settle(ledger, self.watch, found, fields, exchange)
+            return
+        if found.found == "none" and exchange.method == "GET":
+            return
+        ledger.keep_extraction(found, fields, wait=False)
+
+    def keep_line(self, frame: Mapping[str, Any]) -> bool:
+        """Keep one answer of a batch as it passes; False for what is none."""
+        if "custom_id" not in frame:
+            return False
+        self.lines_kept += 1
+        safely(self.watch.failures, "recording a batch's answer", self._keep_line, frame)
+        return True
+
+    def _keep_line(self, line: Mapping[str, Any]) -> None:
+        self.watch.ledger.keep_extraction(extract(line, provider=self.provider), {}, wait=False)
+
+    def _told(self, exchange: Exchange) -> Extraction:
+        url, answer = address(exchange), exchange.answer()
+        open_to_any = self.sdk.any_provider and self.provider == self.sdk.provider
+        provider = None if open_to_any else told_provider(self, exchange)
+        found = extract(answer, provider=provider, url=url, request=exchange.request, status_code=exchange.status_code)
+        if provider is None and found.provider in (UNKNOWN, "compatible"):
+            found = extract(
+                answer, provider=self.provider, url=url, request=exchange.request, status_code=exchange.status_code
+            )
+        return self._marked(found, exchange)
+
+    def _marked(self, found: Extraction, exchange: Exchange) -> Extraction:
+        """With the mark of what did not come to its end."""
+        error = exchange.error or (self.failure if exchange.status_code is None else "")
+        if not error or found.status is not Status.OK or found.found == "none":
+            return found
+        if exchange.status_code is not None and not found.cut and found.usage:
+            return found  # All was told before the stream was left.
+        status = Status.CANCELLED if error in _CANCELLED or error == CLOSED else Status.FAILED
+        came = "the answer broke off" if exchange.status_code is not None else "no answer came"
+        note = () if error in _UNSENT else (f"{came}: the provider may bill more than this",)
+        return replace(
+            found,
+            status=status,
+            error=None if error == CLOSED else error,
+            basis=Basis.MEASURED if error in _UNSENT else Basis.ESTIMATED,
+            found="usage" if found.usage else "none",
+            notes=(*(one for one in found.notes if not one.startswith("the answer bears no usage")), *note),
+        )
+
+    def _fields(self, found: Extraction) -> dict[str, Any]:
+        spent = Decimal(round((time.monotonic() - self.began_s) * 1_000_000)) / 1_000_000
+        fields: dict[str, Any] = {"duration_s": spent}
+        if self.attempts > 1:
+            fields["parameters"] = {"attempts": self.attempts}
+        return fields
+
+
+def address(exchange: Exchange) -> str:
+    """The address, as far as it says something: of a host that no file names only the path."""
+    return exchange.url if is_known_host(exchange.url) else urlsplit(exchange.url).path or "/"
+
+
+def told_provider(operation: Operation, exchange: Exchange) -> str | None:
+    """The provider where the address does not tell it."""
+    return None if is_known_host(exchange.url) else operation.provider
+
+
+CLOSED: Final = "closed"
+"""What is said of a stream that the program closed, or forgot, before its end."""
+
+
+def unsent(error: str) -> bool:
+    """Whether after this exception a provider cannot have done any work."""
+    return error in _UNSENT
+
+
+def may_be_batch(method: str, url: str) -> bool:
+    """Whether an address may be that of a file of a batch's answers."""
+    return method == "GET" and urlsplit(url).path.endswith(("/content", "/results"))
+
+
+def batch_lines(exchange: Exchange) -> list[Mapping[str, Any]]:
+    """The lines of a batch's results: many calls, each at the batch's rates. Empty for any other answer."""
+    if exchange.status_code != 200 or not may_be_batch(exchange.method, exchange.url):
+        return []
+    keeper = exchange.keeper
+    text = (exchange.content if keeper is None else keeper.body) or b""
+    found: list[Mapping[str, Any]] = []
+    for line in text.splitlines():
+        decoded = decode(line) if line[:1] == b"{" else None
+        if isinstance(decoded, dict) and "custom_id" in decoded:
+            found.append(decoded)
+        elif not found:
+            return []  # Another file: it is not read any further.
+    return found
