@@ -62,14 +62,16 @@ def _forgotten(budget: Budget, kind: str, name: str, anonymous: str) -> Budget:
         else values
         for dimension, values in budget.where.items()
     }
+    if not bears(budget.each) and not any(map(bears, budget.where)):
+        return budget
     raises = tuple(
-        replace(one, subject=anonymous) if bears(budget.each) and one.subject == name else one
+        replace(
+            one, subject=anonymous if one.subject == name else one.subject, reason=word.sub(anonymous, one.reason)
+        )
         for one in budget.raises
     )
-    borne = bears(budget.each) or any(map(bears, budget.where))
     history = tuple(
-        replace(one, what=word.sub(anonymous, one.what), why=word.sub(anonymous, one.why)) if borne else one
-        for one in budget.history
+        replace(one, what=word.sub(anonymous, one.what), why=word.sub(anonymous, one.why)) for one in budget.history
     )
     return replace(budget, where=where, raises=raises, history=history)
 
