@@ -118,19 +118,23 @@ def open(
     clock: Clock | None = None,
     synchronous: str = "normal",
     prices: str | Path | None = None,
+    key: str | None = None,
 ) -> Ledger:
-    """Open a ledger, making it where there is none: a path, `sqlite:///path`, or `memory:`.
+    """Open a ledger, making it where there is none: a path, `sqlite:///path`, `memory:`, or a server's `https://…`.
 
     `currency` and `zone` (the home zone, whose days reports use) are fixed when the ledger is made. `prices` is a
     file of your own prices, added if the ledger does not have them. `synchronous` is "normal" (survives kill -9) or
-    "full" (survives power loss too, at the price of an fsync a commit).
+    "full" (survives power loss too, at the price of an fsync a commit). `key` is for a server, OUTLAY_KEY by default;
+    what is recorded while the server is away waits on this host.
 
     Raises InvalidInput for an address that cannot be read, LedgerError for a file that cannot be used.
     """
     from outlay.opening import open_ledger
 
     _register()
-    return open_ledger(address, currency=currency, zone=zone, clock=clock, synchronous=synchronous, prices=prices)
+    return open_ledger(
+        address, currency=currency, zone=zone, clock=clock, synchronous=synchronous, prices=prices, key=key
+    )
 
 
 def current_ledger() -> Ledger:

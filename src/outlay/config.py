@@ -34,6 +34,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: dict[str, Any] = {}
 
 
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client of a server is told by the environment alone: its key, and where events wait for the server."""
+
+    key: str | None
+    spool: Path
+
+
+def load_client_settings(environment: Mapping[str, str] | None = None) -> ClientSettings:
+    """OUTLAY_KEY, and OUTLAY_SPOOL or the user's own folder for what programs must not lose (XDG_STATE_HOME)."""
+    environment = os.environ if environment is None else environment
+    state = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    folder = environment.get("OUTLAY_SPOOL") or str(Path(state) / "outlay")
+    return ClientSettings(key=environment.get("OUTLAY_KEY") or None, spool=Path(folder).expanduser())
+
+
 def load_settings(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in force. Raises InvalidInput `bad_config` naming the file and the field."""
     environment = os.environ if environment is None else environment

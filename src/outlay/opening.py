@@ -26,6 +26,7 @@ def open_ledger(
     clock: Clock | None = None,
     synchronous: str = "normal",
     prices: str | Path | None = None,
+    key: str | None = None,
 ) -> Ledger:
     """As `outlay.open`."""
     zone_info(zone)
@@ -35,6 +36,12 @@ def open_ledger(
     if synchronous not in SYNCHRONOUS:
         raise InvalidInput(f"synchronous is {synchronous!r}; use normal or full", code="bad_setting")
     clock = clock or SystemClock()
+    if str(address).startswith(("http://", "https://")):
+        from outlay.remote import open_remote
+
+        return open_remote(str(address), clock, key=key, currency=currency, zone=zone, prices=prices)
+    if key is not None:
+        raise InvalidInput(f"{address} takes no key; give one with the https address of a server", code="bad_setting")
     store, spool_folder = _store(str(address), currency, zone, synchronous, clock)
     _bring_catalogue(store, clock)
     ledger = Ledger(store, clock, spool_folder)

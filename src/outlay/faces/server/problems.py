@@ -90,6 +90,7 @@ def problem(error: OutlayError) -> dict[str, Any]:
         "status": status_of(error),
         "detail": error.message,
         "code": error.code,
+        "error": type(error).__name__,
     }
     field = getattr(error, "field", None)
     if field:

@@ -1,0 +1,230 @@
+"""A reservation that a server holds, as its client sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
+
+from outlay.budgets.bounds import bound, written
+from outlay.budgets.terms import Bound
+from outlay.calls import inherited
+from outlay.capture.intake import build_event, make_id
+from outlay.clock import Clock
+from outlay.errors import InvalidInput, LedgerError, NotFound
+from outlay.holding import OF_THE_REQUEST, Recording, Reservation
+from outlay.ledger.budget_store import Overrun
+from outlay.model import UsageEvent
+from outlay.receipt import Receipt
+from outlay.remote_transport import ANSWER_S, ServerUnreachable, Transport
+from outlay.reserving import WorstCase
+from outlay.wire import SentAsking, SentReservation, SentSettlement, plain_event, received_receipt
+
+BOUND_NEEDED: Final = "bound_needed"
+"""The code by which a server asks for the bound of a request to another service, named by the error's field."""
+
+DOWNGRADES_MAX: Final = 20
+UNRESERVED: Final = "unreserved"
+WAIT_S_MAX: Final = 60.0
+
+
+class Keeping(Recording, Protocol):
+    """What a remote reservation needs of its ledger."""
+
+    transport: Transport
+    clock: Clock
+
+    def fails_open(self) -> bool:
+        """Whether calls may go while the server is away, as every refusing budget says."""
+        ...
+
+    def keep_event(self, event: UsageEvent) -> Receipt:
+        """Keep a finished call; in the spool where the server is away."""
+        ...
+
+    def worst_case(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None) -> WorstCase:
+        """What a call may cost at most."""
+        ...
+
+
+class Asked:
+    """A call that asks: checked and bounded here, priced and decided there. Its prompt is not sent."""
+
+    def __init__(self, keeping: Keeping, fields: Mapping[str, Any], body: Mapping[str, Any] | None) -> None:
+        """Raises InvalidInput as `record`, or as the bound of a request that cannot be read."""
+        now = keeping.clock.now()
+        self.fields = dict(inherited(fields))
+        self.body = body
+        self.bounds: dict[str, Bound] = {}
+        if body is not None:
+            found = bound(str(self.fields.get("provider") or ""), body, self.fields.get("service"))
+            self.fields["service"] = self.fields.get("service") or found.service
+            self.fields["usage"] = found.usage
+            self.bounds[str(self.fields["service"])] = found
+        self.event = build_event(self.fields, now, keeping.currency, id=make_id(now))
+
+    def bound_for(self, service: str) -> Bound:
+        """The bound of the same request to another service."""
+        if service not in self.bounds:
+            body = self.body or {}
+            request = {**body, "model": service} if "model" in body else body
+            self.bounds[service] = bound(self.event.provider, request, service)
+        return self.bounds[service]
+
+    def sent(self, wait_s: float | None = None, deadline_s: float | None = None) -> SentAsking:
+        """The call made ready to go."""
+        return SentAsking(
+            fields=plain_event(self.event),
+            bounds=self.bounds,
+            id_given=self.event.id_given,
+            wait_s=wait_s,
+            deadline_s=deadline_s,
+        )
+
+
+class RemoteReservation(Reservation):
+    """What one call may cost, held by a server in every account that covers it."""
+
+    def __init__(self, keeping: Keeping, asked: Asked, wait_s: float | None, deadline_s: float | None) -> None:
+        """Made by `ledger.reserve`."""
+        self._keeping = keeping
+        self._recording = keeping
+        self._asked = asked
+        self._waiting = (wait_s, deadline_s)
+        self._sent: SentReservation | None = None
+        self._held = False
+        self._ended = False
+        self.receipt: Receipt | None = None
+        self.outcome = "new"
+        self.overruns: tuple[Overrun, ...] = ()
+
+    def take(self) -> RemoteReservation:
+        """Ask the budgets, once. Raises BudgetExceeded; ServerUnreachable unless every refusing budget fails open."""
+        if self._sent is not None or self.outcome == UNRESERVED:
+            return self
+        try:
+            self._sent = self._ask_there()
+        except ServerUnreachable:
+            if not self._keeping.fails_open():
+                raise
+            self.outcome = UNRESERVED
+            return self
+        self.outcome = self._sent.outcome
+        self._held = self.outcome != UNRESERVED
+        return self
+
+    def _ask_there(self) -> SentReservation:
+        wait_s, deadline_s = self._waiting
+        for _ in range(DOWNGRADES_MAX):
+            body = self._asked.sent(wait_s, deadline_s)
+            try:
+                return self._keeping.transport.send(
+                    "POST",
+                    "/v1/reservations",
+                    SentReservation,
+                    body,
+                    exact=True,
+                    answer_s=ANSWER_S + float(wait_s or WAIT_S_MAX),
+                )
+            except InvalidInput as error:
+                if error.code != BOUND_NEEDED or not error.field:
+                    raise
+                self._asked.bound_for(error.field)
+        raise LedgerError("the server asks for the bounds of more services than a budget lists", code="bad_answer")
+
+    @property
+    def id(self) -> str:
+        """The reservation's id, and that of the event it becomes."""
+        return self.take()._asked.event.id
+
+    @property
+    def service(self) -> str:
+        """The service to call: another one than was asked for where a budget says downgrade."""
+        sent = self.take()._sent
+        return self._asked.event.service if sent is None else sent.service
+
+    @property
+    def downgraded_from(self) -> str | None:
+        """The service that was asked for, where a cheaper one is to be called instead."""
+        sent = self.take()._sent
+        return None if sent is None else sent.downgraded_from
+
+    @property
+    def bound(self) -> WorstCase:
+        """The worst case that is held: parts, kinds, amounts."""
+        sent = self.take()._sent
+        return self._keeping.worst_case(self._asked.fields, self._asked.body) if sent is None else sent.bound
+
+    @property
+    def output_tokens_max(self) -> int | None:
+        """The most output tokens that the call may ask for; written into `body` where the request said none."""
+        sent = self.take()._sent
+        if sent is not None:
+            return sent.output_tokens_max
+        quantity = self._asked.event.usage.get("output_tokens")
+        return None if quantity is None else int(quantity)
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The request as it is to be sent, with its maximum of output and its service; None where none was given."""
+        sent = self.take()._sent
+        if self._asked.body is None:
+            return None
+        body = dict(self._asked.body)
+        if sent is not None and sent.allotted is not None:
+            body = written(body, self._asked.bound_for(sent.service), sent.allotted)
+        if "model" in body:
+            body["model"] = self.service
+        return body
+
+    def release(self) -> str:
+        """Let go of what is held: the call was not made. The outcome, such as `released`."""
+        if self._held:
+            self.outcome = self._told_there("release", {})
+        else:
+            self.outcome = "released"
+        self._ended = True
+        return self.outcome
+
+    def extend(self, seconds: float) -> str:
+        """Move the deadline to `seconds` from now, for a call that runs long. `extended`, or the state it is in."""
+        if seconds <= 0:
+            raise InvalidInput(
+                "extend takes how many seconds from now, more than 0", code="bad_wait", field="seconds"
+            )
+        return self._told_there("extend", {"seconds": seconds})
+
+    def _told_there(self, what: str, more: Mapping[str, Any]) -> str:
+        answer = self._keeping.transport.send(
+            "POST", f"/v1/reservations/{what}", dict[str, str], {"id": self.id, **more}
+        )
+        if answer["outcome"] == "no_such_reservation":
+            raise NotFound(f"no reservation {self.id!r} is in the ledger", code="no_such_reservation")
+        return answer["outcome"]
+
+    def _told(self, usage: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in self._asked.fields.items() if name not in OF_THE_REQUEST}
+        return {**kept, "service": self.service, "usage": usage, **fields}
+
+    def _settle(self, call: Mapping[str, Any]) -> Receipt:
+        event = self._happened(call)
+        if not self._held:
+            self.receipt = self._keeping.keep_event(event)
+            self.outcome, self._ended = self.receipt.outcome, True
+            return self.receipt
+        settled = self._keeping.transport.send("POST", "/v1/reservations/settle", SentSettlement, event, exact=True)
+        self.overruns = settled.overruns
+        self.receipt = received_receipt(settled.receipt)
+        self.outcome, self._ended = self.receipt.outcome, True
+        return self.receipt
+
+    def _happened(self, call: Mapping[str, Any]) -> UsageEvent:
+        """The call as it was, at the time at which it was reserved."""
+        asked, sent, now = self._asked.event, self.take()._sent, self._keeping.clock.now()
+        event = build_event({**call, "id": None, "time": None}, now, self._keeping.currency, id=asked.id)
+        since = asked.occurred_from if asked.time_given or sent is None else sent.started_at
+        until = asked.occurred_to if asked.time_given else max(now, since)
+        return replace(
+            event, occurred_from=since, occurred_to=until, id_given=asked.id_given, time_given=asked.time_given
+        )
