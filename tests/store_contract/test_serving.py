@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from tests.budget_entries import cents, put, reserve
+from tests.ledger_entries import NOON
+
 from outlay.ledger.serving_store import KeptKey, Lease, LoggedChange
 from outlay.ledger.store import LedgerStore
+from outlay.model import Status
 
 
 def test_a_key_is_kept_and_changed_only_by_who_saw_what_stands(store: LedgerStore) -> None:
@@ -57,3 +61,16 @@ def test_a_lease_is_one_holders_until_it_ends_or_is_given_up(store: LedgerStore)
     store.release_lease("watch", "b")
     assert store.lease("watch") is None
     assert store.take_lease("fold", "a", 0, 1)
+
+
+def test_an_open_reservation_tells_which_call_it_holds(store: LedgerStore) -> None:
+    put(store, "day", limit="1.00")
+    entry = cents(1, "r1", user="u1", feature="summary", tags={"plan": "pro"})
+    reserve(store, entry)
+    held = store.held_call("r1")
+    assert held is not None
+    assert (held.id, held.user, held.feature, held.tags) == ("r1", "u1", "summary", {"plan": "pro"})
+    assert held.status is Status.UNSETTLED
+    assert store.held_call("nobody") is None
+    store.release("r1", NOON)
+    assert store.held_call("r1") is None

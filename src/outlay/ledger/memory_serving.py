@@ -8,11 +8,16 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from outlay.clock import Instant
+from outlay.ledger.budget_store import ReservationState
+from outlay.ledger.memory_accounts import Held
 from outlay.ledger.serving_store import KeptKey, Lease, LoggedChange
+from outlay.model import UsageEvent
 
 
 class MemoryServing:
     """What `ServingStore` promises."""
+
+    _held: dict[str, Held]
 
     def _make_serving(self) -> None:
         self._keys: dict[str, KeptKey] = {}
@@ -76,6 +81,12 @@ class MemoryServing:
         """See ServingStore.lease."""
         with self._open():
             return self._leases.get(name)
+
+    def held_call(self, id: str) -> UsageEvent | None:
+        """See ServingStore.held_call."""
+        with self._open():
+            held = self._held.get(id)
+            return held.estimate.event if held is not None and held.state is ReservationState.OPEN else None
 
     def shared(self) -> bool:
         """See ServingStore.shared: what is in this process's memory no other has."""

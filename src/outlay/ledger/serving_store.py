@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from outlay.clock import Instant
+from outlay.model import UsageEvent
 
 
 class KeptKey(msgspec.Struct, frozen=True):
@@ -73,6 +74,10 @@ class ServingStore(Protocol):
 
     def lease(self, name: str) -> Lease | None:
         """Who holds it, or held it last; None where nobody ever did or it was released."""
+        ...
+
+    def held_call(self, id: str) -> UsageEvent | None:
+        """The call that an open reservation stands for, at its worst case; None where it is over or unknown."""
         ...
 
     def shared(self) -> bool:

@@ -8,20 +8,27 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from outlay.clock import Instant
+from outlay.ledger.codec import Decoder
+from outlay.ledger.names import NameBook
 from outlay.ledger.serving_store import KeptKey, Lease, LoggedChange
-from outlay.ledger.sqlite.connections import Connections
+from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.statements import first, rows, sql
+from outlay.model import UsageEvent
 
 _NO_NUMBER: Final = 2**63 - 1
+_decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 
 class SqliteServing:
     """What `ServingStore` promises."""
 
     _connections: Connections
+    _book: NameBook
 
     def put_key(self, id: str, body: bytes, *, expects: bytes | None) -> bool:
         """See ServingStore.put_key."""
@@ -73,6 +80,15 @@ class SqliteServing:
         with self._connections.reading() as connection:
             found = first(connection, "lease", (name,))
         return None if found is None else Lease(*found)
+
+    def held_call(self, id: str) -> UsageEvent | None:
+        """See ServingStore.held_call."""
+        with self._connections.reading() as connection:
+            found = first(connection, "held_call", (id,))
+            if found is None:
+                return None
+            names = self._book.at(read_meta(connection).epoch)
+            return Decoder(connection, names).entry(_decode_row(found[0])).event
 
     def shared(self) -> bool:
         """See ServingStore.shared. Where the system's locks cannot be read, others are taken to be there."""
