@@ -54,8 +54,9 @@ $$;
 -- Takes reservations in order, each all that it asks or nothing. `keys` are the accounts of all of them, as above;
 -- `asked` is a list of objects, whose limits name their account by its place in `keys`. Gives one outcome each: the
 -- state of a reservation that is known already, -1 where it was refused, -2 where it was taken; and beside that what
--- its accounts held before, as [committed, spent, refusals].
-CREATE OR REPLACE FUNCTION outlay.reserve_1(keys jsonb, asked jsonb)
+-- its accounts held before, as [committed, spent, refusals]. NULL, and nothing was done, where something is overdue
+-- that was not `expired` yet.
+CREATE OR REPLACE FUNCTION outlay.reserve_1(keys jsonb, asked jsonb, expired boolean)
 RETURNS jsonb
 LANGUAGE plpgsql
 AS $$
@@ -79,6 +80,14 @@ DECLARE
     own_number bigint;
     pico bigint;
 BEGIN
+    IF NOT expired AND EXISTS (
+        SELECT FROM outlay.reservation AS r
+        WHERE r.state = 0
+            AND r.deadline <= (SELECT max((a->'now')::bigint) FROM jsonb_array_elements(asked) AS each (a))
+    ) THEN
+        RETURN NULL;
+    END IF;
+
     -- Reservations before accounts, as whoever settles does.
     PERFORM 1 FROM outlay.reservation AS r
     WHERE r.id IN (SELECT a->>'id' FROM jsonb_array_elements(asked) AS each (a)) AND r.state = 2
@@ -146,7 +155,7 @@ BEGIN
         INSERT INTO outlay.reservation AS r (id, fingerprint, state, started_at, deadline, shares, estimate)
         VALUES (
             one->>'id', decode(one->>'fingerprint', 'hex'), 0, (one->'now')::bigint, (one->'deadline')::bigint,
-            convert_to(one->>'shares', 'UTF8'), convert_to(one->>'estimate', 'UTF8')
+            convert_to(one->>'shares', 'UTF8'), decode(one->>'estimate', 'hex')
         )
         ON CONFLICT (id) DO UPDATE SET
             fingerprint = excluded.fingerprint, state = 0, started_at = excluded.started_at,
