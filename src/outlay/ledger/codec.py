@@ -6,7 +6,7 @@ lines and what could not be priced) and `body` (usage, conditions and what is ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +15,7 @@ import msgspec
 from outlay.clock import DAY_MICROSECONDS
 from outlay.errors import LedgerCorrupt
 from outlay.ledger import rules
-from outlay.ledger.names import Ids, Names
+from outlay.ledger.names import KIND_NUMBERS, Ids, Names
 from outlay.ledger.rules import quantity_of
 from outlay.model import (
     Basis,
@@ -44,6 +44,8 @@ _PRICING_NUMBERS: Final = {pricing: number for number, pricing in enumerate(PRIC
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(ENTRY_KINDS)}
 
 MICRO_LIMIT: Final = rules.AMOUNT_LIMIT // PICO_PER_MICRO
+METER: Final = KIND_NUMBERS["meter"]
+MATCH: Final = KIND_NUMBERS["match"]
 _ID_GIVEN: Final = 1
 _TIME_GIVEN: Final = 2
 
@@ -271,6 +273,20 @@ def _rare(entry: Entry) -> _Rare | None:
         rating_basis=None if entry.rating.basis is entry.basis else BASIS_NUMBERS[entry.rating.basis],
         reason=entry.reason,
     )
+
+
+def names_of(entry: Entry) -> Iterator[tuple[int, str]]:
+    """(kind's number, name) of every name in an entry's row; some more than once."""
+    event, rating = entry.event, entry.rating
+    alone = (
+        event.provider, event.service, event.operation, event.feature, event.environment, event.user, event.customer,
+        event.team, event.project, event.job, event.step,
+    )  # fmt: skip
+    yield from ((number, name) for number, name in enumerate(alone) if name is not None)
+    for meter in (*event.usage, *(line.meter for line in rating.lines), *(one.meter for one in rating.unrated)):
+        yield METER, meter
+    if rating.match:
+        yield MATCH, rating.match
 
 
 class Decoder:

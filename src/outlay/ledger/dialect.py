@@ -35,8 +35,8 @@ class Dialect(Protocol):
         """The rows of a named statement."""
         ...
 
-    def walk(self, connection: Any, name: str, bindings: Sequence[object] = ()) -> Iterator[Row]:
-        """The rows of a named statement of which there may be millions: they are never all in memory."""
+    def walk(self, connection: Any, statement: str, bindings: Sequence[object] = ()) -> Iterator[Row]:
+        """The rows of a statement's text where there may be millions: they are never all in memory."""
         ...
 
     def first(self, connection: Any, name: str, bindings: Sequence[object] = ()) -> Row | None:

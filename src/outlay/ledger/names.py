@@ -66,8 +66,11 @@ def _nothing_known() -> Ids:
     return Ids([{None: 0} for _ in KINDS], {None: 0}, {(): 0})
 
 
-class _Interning(dict):  # type: ignore[type-arg]  # a dict of dict's own kinds, one per use below
-    """Known ids first, then the database's; what is found or made here is new to the memory."""
+class Interning(dict):  # type: ignore[type-arg]  # a dict of dict's own kinds, one per use below
+    """Known ids first, then those that `intern` finds or makes; what is looked up here may go to the memory.
+
+    A negative one belongs to one entry alone, and is asked for again each time.
+    """
 
     def __init__(self, known: Mapping[object, int], intern: Callable[[object], int]) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class NameBook:
 
     def __init__(self, dialect: Dialect, tag_sets_a_day: int = TAG_SETS_A_DAY) -> None:
         self._dialect = dialect
-        self._tag_sets_a_day = tag_sets_a_day
+        self.tag_sets_a_day = tag_sets_a_day
         self.newest = Names(0, dialect, tag_sets_a_day)
 
     def at(self, epoch: int) -> Names:
@@ -96,7 +99,7 @@ class NameBook:
         newest = self.newest
         if newest.epoch == epoch:
             return newest
-        names = Names(epoch, self._dialect, self._tag_sets_a_day)
+        names = Names(epoch, self._dialect, self.tag_sets_a_day)
         if epoch > newest.epoch:
             self.newest = names
         return names
@@ -109,7 +112,7 @@ class Names:
         self.epoch = epoch
         self._dialect = dialect
         self.known = _nothing_known()
-        self._tag_sets_a_day = tag_sets_a_day
+        self.tag_sets_a_day = tag_sets_a_day
         self._names: dict[int, str | None] = {0: None}
         self._tags: dict[int, dict[str, str]] = {0: {}}
         self._rates: dict[int, Rate] = {}
@@ -131,9 +134,9 @@ class Names:
             return lambda name: intern_name(self._dialect, connection, number, str(name))
 
         return Ids(
-            [_Interning(known.kinds[number], of_kind(number)) for number in range(len(KINDS))],  # type: ignore[arg-type]  # keys are names
-            _Interning(known.rates, lambda rate: self._intern_rate(connection, rate)),  # type: ignore[arg-type]  # keys are rates
-            _Interning(known.tag_sets, lambda tags: self._intern_tags(connection, tags, recorded_at)),  # type: ignore[arg-type]  # keys are tag sets
+            [Interning(known.kinds[number], of_kind(number)) for number in range(len(KINDS))],  # type: ignore[arg-type]  # keys are names
+            Interning(known.rates, lambda rate: self._intern_rate(connection, rate)),  # type: ignore[arg-type]  # keys are rates
+            Interning(known.tag_sets, lambda tags: self._intern_tags(connection, tags, recorded_at)),  # type: ignore[arg-type]  # keys are tag sets
         )
 
     def remember(self, fresh: Ids) -> None:
@@ -155,7 +158,7 @@ class Names:
             return int(row[0])
         day = recorded_at // DAY_MICROSECONDS
         counted = self._dialect.first(connection, "tag_sets_interned", (day,))
-        if counted is not None and counted[0] >= self._tag_sets_a_day:
+        if counted is not None and counted[0] >= self.tag_sets_a_day:
             # Negative: it belongs to this one entry, so it is neither remembered nor found again.
             return -int(self._dialect.only(connection, "insert_tag_set", (None, body))[0])
         self._dialect.first(connection, "count_tag_set", (day,))

@@ -1,358 +1,60 @@
-"""Answering cost questions: from a rollup where one covers it, the rest of the range and the tail by a scan."""
+"""Answering cost questions: folding first where much waits, then one consistent view of the file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
 
 import apsw
-import msgspec
 
-from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, WindowName, local_day, local_midnight, windows_between
-from outlay.ledger.codec import BASES, STATUSES, Decoder
+from outlay.clock import Instant
+from outlay.ledger.conditions import as_json
 from outlay.ledger.folding import BLOCK_BITS
-from outlay.ledger.names import KIND_NUMBERS, NameBook, Names, find_name
-from outlay.ledger.rollups import METERS, OTHER, WIDE, Grain, Plan, Rollup, names_one_index, plan
-from outlay.ledger.rules import quantity_of
+from outlay.ledger.names import NameBook
+from outlay.ledger.querying import FAR, TAIL_MAX, View, answer
+from outlay.ledger.rollups import plan
 from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
-from outlay.ledger.sqlite.reading import any_of, time_conditions, value_numbers, where_conditions
-from outlay.ledger.sqlite.statements import only, rows_of, sql
-from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, scan_too_large
+from outlay.ledger.sqlite.statements import rows, sql
+from outlay.ledger.tallies import Scan
 from outlay.model import CostQuery, CostTable
-from outlay.money import PICO_PER_MICRO
-
-TAIL_MAX: Final = 256
-"""A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
-
-_FAR: Final = 1 << 62
-_NOTHING: Final[Mapping[str, object]] = {}
-# Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
-_QUARTER_HOUR: Final = (
-    f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
-    f"% {QUARTER_HOUR_MICROSECONDS}) / {QUARTER_HOUR_MICROSECONDS}"
-)
-_Value = Callable[[Any], object]
-
-
-class Reading:
-    """One question, answered within one consistent view of the ledger."""
-
-    def __init__(self, connection: apsw.Connection, meta: Meta, names: Names, query: CostQuery, zone: str) -> None:
-        self.connection = connection
-        self.meta = meta
-        self.names = names
-        self.query = query
-        self.zone = zone
-        self.scan = Scan(query, zone)
-        self.decoder = Decoder(connection, names)
-
-    # --- by rollup
-
-    def by_plan(self, chosen: Plan) -> str:
-        """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
-        self._add_cells(chosen.rollup, chosen.since, chosen.until)
-        if chosen.quantities is not None:
-            self._add_quantities(chosen.since, chosen.until)
-        self._add_edges(chosen)
-        for row in self.connection.execute(sql("to_fold_whole"), (self.meta.watermark,)):
-            self.scan.add(self.decoder.entry(row))
-        if chosen.rollup.by_meter and "meter" not in self.query.where:
-            self._count_events_once()
-        return chosen.rollup.name
-
-    def _count_events_once(self) -> None:
-        """Cells by meter count an event under each of its meters; the total counts it once."""
-        query = msgspec.structs.replace(self.query, by=(), quantities=False)
-        whole = Reading(self.connection, self.meta, self.names, query, self.zone)
-        chosen = plan(query, self.zone)
-        if chosen is None or whole.hides_values(chosen):
-            whole.by_scan()
-        else:
-            whole.by_plan(chosen)
-        whole.scan.total.quantities = self.scan.total.quantities
-        self.scan.total = whole.scan.total
-
-    def hides_values(self, chosen: Plan) -> bool:
-        """Whether `where` names a value that the capped rollup may have counted as OTHER."""
-        if not chosen.rollup.capped:
-            return False
-        first, after = self._days(chosen.since, chosen.until)
-        for name in self.query.where:
-            if name in KIND_NUMBERS:
-                other = find_name(statements, self.connection, KIND_NUMBERS[name], OTHER)
-                statement = sql("overflowing").replace("{column}", name)
-                if other > 0 and next(rows_of(self.connection, statement, (first, after, other)))[0]:
-                    return True
-        return False
-
-    def _add_cells(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> None:
-        keys = self._key_columns(rollup)
-        conditions, bindings = self._where(rollup)
-        lead = rollup.dimensions[0]
-        if rollup.grain is Grain.DAY and rollup is not WIDE and lead in self.query.where:
-            # Its key begins with the day: a seek on each day beats a walk over everyone's cells.
-            days = _json(self._rollup_days(rollup, since, until))
-            self._add_cells_of("cells_by_day", rollup, keys, conditions, [days, *bindings])
-        elif "quarter_hour" in keys and "hour" not in self.query.by:
-            # A question for each window: summing them in one would sort every quarter hour's cells.
-            keys.remove("quarter_hour")
-            conditions = ["quarter_hour >= ? AND quarter_hour < ?", *conditions]
-            for first, after in self._windows(since, until):
-                found = {"quarter_hour": first * QUARTER_HOUR_MICROSECONDS}
-                self._add_cells_of("cells", rollup, keys, conditions, [first, after, *bindings], found)
-        else:
-            self._limit_time(rollup, since, until, conditions, bindings)
-            self._add_cells_of("cells", rollup, keys, conditions, bindings)
-
-    def _add_cells_of(
-        self,
-        statement: str,
-        rollup: Rollup,
-        keys: Sequence[str],
-        conditions: Sequence[str],
-        bindings: Sequence[object],
-        known: Mapping[str, object] = _NOTHING,
-    ) -> None:
-        text = (
-            sql(statement)
-            .replace("{keys}", ", ".join(keys))
-            .replace("{spans}", ", min(first_at), max(last_at)" if rollup.spans else "")
-            .replace("{table}", rollup.name)
-            .replace("{conditions}", " AND ".join(conditions) or "1")
-        )
-        spans = rollup.spans and "job" in self.query.by
-        self._add_rows(keys, rows_of(self.connection, text, bindings), spans=spans, known=known)
-
-    def _add_quantities(self, since: Instant | None, until: Instant | None) -> None:
-        keys = [name for name in self._key_columns(METERS) if name != "meter"]
-        conditions, bindings = self._where(METERS)
-        self._limit_time(METERS, since, until, conditions, bindings)
-        text = (
-            sql("quantity_cells")
-            .replace("{keys}", ", ".join(keys))
-            .replace("{conditions}", " AND ".join(conditions) or "1")
-        )
-        values = [self._value_of(name) for name in keys]
-        for row in self.connection.execute(text, bindings):
-            *parts, number, whole, nano = row
-            meter = self.names.name(self.connection, number)
-            found = {name: value(part) for name, value, part in zip(keys, values, parts, strict=True)}
-            quantity = quantity_of(whole + nano // 10**9, nano % 10**9)
-            self.scan.group(self._group_key({**found, "meter": meter})).add_quantity(meter, quantity)
-            self.scan.total.add_quantity(meter, quantity)
-
-    def _windows(self, since: Instant | None, until: Instant | None) -> list[tuple[int, int]]:
-        """[first, after) in quarter hours of each window of the finest time asked for, within the range."""
-        first, last = only(self.connection, "quarter_hours")
-        since = (first or 0) * QUARTER_HOUR_MICROSECONDS if since is None else since
-        until = ((last or -1) + 1) * QUARTER_HOUR_MICROSECONDS if until is None else until
-        windows = windows_between(since, until, _finest(self.query.by), self.scan.calendar.zone)
-        return [
-            (max(start, since) // QUARTER_HOUR_MICROSECONDS, min(end, until) // QUARTER_HOUR_MICROSECONDS)
-            for start, end, _ in windows
-        ]
-
-    def _key_columns(self, rollup: Rollup) -> list[str]:
-        times = any(name in TIME_KEYS for name in self.query.by)
-        columns = [name for name in self.query.by if name not in TIME_KEYS and name != "basis"]
-        if times:
-            columns.append("quarter_hour" if rollup.grain is Grain.QUARTER_HOUR else "day")
-        return [*dict.fromkeys(columns), "basis"]
-
-    def _where(self, rollup: Rollup) -> tuple[list[str], list[object]]:
-        conditions: list[str] = []
-        bindings: list[object] = []
-        for name, values in self.query.where.items():
-            if name in rollup.dimensions:
-                conditions.append(any_of(f"{rollup.name}.{name}"))
-                bindings.append(_json(value_numbers(self.connection, name, values)))
-        return conditions, bindings
-
-    def _limit_time(
-        self,
-        rollup: Rollup,
-        since: Instant | None,
-        until: Instant | None,
-        conditions: list[str],
-        bindings: list[object],
-    ) -> None:
-        if rollup.grain is Grain.ALL_TIME:
-            return
-        if rollup.grain is Grain.DAY:
-            column, (first, after) = "day", self._days(since, until)
-        else:
-            column = "quarter_hour"
-            first = -_FAR if since is None else since // QUARTER_HOUR_MICROSECONDS
-            after = _FAR if until is None else until // QUARTER_HOUR_MICROSECONDS
-        conditions.append(f"{column} >= ? AND {column} < ?")
-        bindings += (first, after)
-
-    def _days(self, since: Instant | None, until: Instant | None) -> tuple[int, int]:
-        first = -_FAR if since is None else local_day(since, self.zone)
-        return first, _FAR if until is None else local_day(until, self.zone)
-
-    def _rollup_days(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> list[int]:
-        first, after = self._days(since, until)
-        text = sql("rollup_days").replace("{table}", rollup.name)
-        return [day for (day,) in self.connection.execute(text) if first <= day < after]
-
-    def _add_edges(self, chosen: Plan) -> None:
-        query = self.query
-        if query.since is not None and chosen.since is not None and query.since < chosen.since:
-            self._scan(query.since, chosen.since, folded_only=True)
-        if query.until is not None and chosen.until is not None and chosen.until < query.until:
-            self._scan(chosen.until, query.until, folded_only=True)
-
-    # --- by scan
-
-    def by_scan(self) -> str:
-        """Answer from the entries themselves. Raises LedgerError `scan_too_large`."""
-        indexed = names_one_index(self.query)
-        self._scan(self.query.since, self.query.until, folded_only=False, indexed=indexed)
-        return "scan" if indexed is None else f"{indexed} index"
-
-    def _scan(
-        self, since: Instant | None, until: Instant | None, *, folded_only: bool, indexed: str | None = None
-    ) -> None:
-        query = self.query
-        conditions, bindings = where_conditions(self.connection, query.where)
-        conditions += time_conditions(since, until, query.as_of, bindings)
-        if folded_only:
-            conditions.append("entry.seq <= ?")
-            bindings.append(self.meta.watermark)
-        source = "entry"
-        if indexed is None:
-            source, span_bindings = self._source(since, until, folded_only)
-            bindings = [*span_bindings, *bindings]
-            self._refuse_too_large(source, span_bindings, since, until)
-        joined = " AND ".join(conditions) or "1"
-        if "meter" in (*query.by, *query.where) or query.quantities or query.percentiles:
-            text = sql("scan_entries").replace("{source}", source).replace("{conditions}", joined)
-            for row in self.connection.execute(text, bindings):
-                self.scan.add(self.decoder.entry(row))
-            return
-        keys = self._entry_columns()
-        text = (
-            sql("entry_cells")
-            .replace("{keys}", ", ".join(expression for _, expression in keys))
-            .replace("{source}", source)
-            .replace("{conditions}", joined)
-        )
-        rows = self.connection.execute(text, bindings)
-        self._add_rows([name for name, _ in keys], rows, spans="job" in query.by)
-
-    def _source(self, since: Instant | None, until: Instant | None, folded_only: bool) -> tuple[str, list[object]]:
-        """Where to read: only the blocks of entries whose times overlap the range, and the tail."""
-        if since is None and until is None:
-            return "entry", []
-        first = -_FAR if since is None else since
-        after = _FAR if until is None else until
-        blocks = [
-            (block << BLOCK_BITS, min((block + 1 << BLOCK_BITS) - 1, self.meta.watermark))
-            for (block,) in self.connection.execute(sql("blocks"), (first, after))
-        ]
-        runs = _joined(blocks)
-        if not folded_only:
-            runs.append((self.meta.watermark + 1, _FAR))
-        return sql("runs_of_entries"), [_json(runs)]
-
-    def _refuse_too_large(
-        self, source: str, bindings: Sequence[object], since: Instant | None, until: Instant | None
-    ) -> None:
-        limit = self.query.scan_limit
-        if self.meta.last_seq <= limit:
-            return
-        bound: list[object] = [*bindings]
-        conditions = time_conditions(since, until, None, bound)
-        text = sql("scan_count").replace("{source}", source).replace("{conditions}", " AND ".join(conditions) or "1")
-        (found,) = next(rows_of(self.connection, text, (*bound, limit + 1)))
-        if found > limit:
-            raise scan_too_large(f"more than {limit:,}", limit)
-
-    def _entry_columns(self) -> list[tuple[str, str]]:
-        """(name, SQL expression) of what entries are grouped by."""
-        names = [*self.query.by]
-        columns = {name: f"entry.{name}" for name in names if name not in TIME_KEYS and TAG_PREFIX not in name}
-        if any(name in TIME_KEYS for name in names):
-            columns["quarter_hour"] = _QUARTER_HOUR
-        if any(name.startswith(TAG_PREFIX) for name in names):
-            columns["tags"] = "entry.tags"
-        columns["basis"] = "entry.basis"
-        return list(columns.items())
-
-    # --- adding grouped rows
-
-    def _add_rows(
-        self, keys: Sequence[str], rows: Iterable[Any], *, spans: bool, known: Mapping[str, object] = _NOTHING
-    ) -> None:
-        values = [self._value_of(name) for name in keys]
-        width = len(keys)
-        for row in rows:
-            found = dict(known)
-            for name, value, part in zip(keys, values, row, strict=False):
-                found[name] = value(part)
-            tally = self.scan.group(self._group_key(found))
-            events, failed, unpriced, incomplete, micro, pico = row[width : width + 6]
-            amount = micro * PICO_PER_MICRO + pico
-            for one in (tally, self.scan.total):
-                one.add(events, failed, unpriced, incomplete, amount, str(found["basis"]))
-                if spans:
-                    one.span(row[width + 6], row[width + 7])
-
-    def _value_of(self, name: str) -> _Value:
-        if name == "status":
-            return lambda number: STATUSES[number].value
-        if name == "basis":
-            return lambda number: BASES[number].value
-        if name == "day":
-            return lambda day: local_midnight(day, self.zone)
-        if name == "quarter_hour":
-            return lambda quarter: quarter * QUARTER_HOUR_MICROSECONDS
-        if name == "tags":
-            return lambda number: self.names.tags(self.connection, number)
-        if name in ("request", "trace"):
-            return lambda text: text
-        return lambda number: self.names.name(self.connection, number or 0)
-
-    def _group_key(self, found: dict[str, Any]) -> GroupKey:
-        instant = found.get("day", found.get("quarter_hour", 0))
-        parts: list[str | int | None] = []
-        for name in self.query.by:
-            if name in TIME_KEYS:
-                parts.append(self.scan.calendar.start(name, instant))
-            elif name.startswith(TAG_PREFIX):
-                parts.append(found["tags"].get(name.removeprefix(TAG_PREFIX)))
-            else:
-                parts.append(found[name])
-        return tuple(parts)
 
 
 def costs(connections: Connections, book: NameBook, folder: Folder, query: CostQuery, currency: str) -> CostTable:
     """See LedgerStore.costs."""
-    zone = folder.zone
-    chosen = plan(query, zone)
-    Scan(query, zone)  # Refuses a question that makes no sense before anything is folded for it.
-    if chosen is not None:
+    Scan(query, folder.zone)  # Refuses a question that makes no sense before anything is folded for it.
+    if plan(query, folder.zone) is not None:
         with connections.reading() as connection:
             meta = read_meta(connection)
         if meta.last_seq - meta.watermark > TAIL_MAX:
             folder.fold(meta.last_seq - meta.watermark)
     with connections.reading() as connection:
         meta = read_meta(connection)
-        reading = Reading(connection, meta, book.at(meta.epoch), query, zone)
-        if chosen is not None and not reading.hides_values(chosen):
-            answered_by = reading.by_plan(chosen)
-        else:
-            answered_by = reading.by_scan()
-        return reading.scan.table(currency, answered_by)
+        view = View(statements, connection, (meta.watermark,), meta.last_seq, _Source(connection, meta))
+        return answer(view, book.at(meta.epoch), query, folder.zone, currency)
 
 
-def _finest(by: Sequence[str]) -> WindowName:
-    """The longest window of which every window asked for is made: weeks and months have only days in common."""
-    asked = [name for name in TIME_KEYS if name in by]
-    return "day" if "week" in asked and len(asked) > 1 else asked[0]
+class _Source:
+    """Where to read: only the blocks of entries whose times overlap the range, and the tail."""
+
+    def __init__(self, connection: apsw.Connection, meta: Meta) -> None:
+        self._connection = connection
+        self._meta = meta
+
+    def __call__(self, since: Instant | None, until: Instant | None, folded_only: bool) -> tuple[str, list[object]]:
+        if since is None and until is None:
+            return "entry", []
+        watermark = self._meta.watermark
+        bounds = (-FAR if since is None else since, FAR if until is None else until)
+        runs = _joined(
+            [
+                (block << BLOCK_BITS, min((block + 1 << BLOCK_BITS) - 1, watermark))
+                for (block,) in rows(self._connection, "blocks", bounds)
+            ]
+        )
+        if not folded_only:
+            runs.append((watermark + 1, FAR))
+        return sql("runs_of_entries"), [as_json(runs)]
 
 
 def _joined(blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -364,7 +66,3 @@ def _joined(blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             runs.append((first, last))
     return runs
-
-
-def _json(values: Sequence[object]) -> str:
-    return msgspec.json.encode(values).decode()

@@ -44,7 +44,7 @@ def rows(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
     return rows_of(connection, sql(name), bindings)
 
 
-walk = rows
+walk = rows_of
 """SQLite gives its rows one by one anyway."""
 
 

@@ -115,18 +115,21 @@ SELECT * FROM entry WHERE seq > ? AND seq <= ? AND {conditions} ORDER BY seq LIM
 -- name: page_down
 SELECT * FROM entry WHERE seq <= ? AND seq > ? AND {conditions} ORDER BY seq DESC LIMIT ?
 
--- name: request_seqs
-WITH RECURSIVE days (day) AS (
-    SELECT min(occurred_from / 86400000000) FROM entry WHERE request IS NOT NULL
-    UNION ALL
-    SELECT (
-        SELECT min(occurred_from / 86400000000) FROM entry
-        WHERE request IS NOT NULL AND occurred_from / 86400000000 > days.day
-    ) FROM days WHERE days.day IS NOT NULL
+-- Through the index, which begins with the day.
+-- name: requested
+entry.seq IN (
+    WITH RECURSIVE days (day) AS (
+        SELECT min(occurred_from / 86400000000) FROM entry WHERE request IS NOT NULL
+        UNION ALL
+        SELECT (
+            SELECT min(occurred_from / 86400000000) FROM entry
+            WHERE request IS NOT NULL AND occurred_from / 86400000000 > days.day
+        ) FROM days WHERE days.day IS NOT NULL
+    )
+    SELECT asked.seq FROM days CROSS JOIN entry AS asked
+    WHERE asked.occurred_from / 86400000000 = days.day
+      AND asked.request IS NOT NULL AND asked.request IN (SELECT value FROM json_each(?))
 )
-SELECT asked.seq FROM days CROSS JOIN entry AS asked
-WHERE asked.occurred_from / 86400000000 = days.day
-  AND asked.request IS NOT NULL AND asked.request IN (SELECT value FROM json_each(?))
 
 -- name: live_only
 entry.sign = 1 AND NOT EXISTS (
@@ -359,3 +362,9 @@ ON entry.seq BETWEEN json_extract(run.value, '$[0]') AND json_extract(run.value,
 
 -- name: any_of
 {column} IN (SELECT value FROM json_each(?))
+
+-- name: any_of_texts
+{column} IN (SELECT value FROM json_each(?))
+
+-- name: is_folded
+entry.seq <= ?

@@ -1,0 +1,99 @@
+"""Day partitions: made ahead, a few days at a time, so that no writer ever waits for one.
+
+A day's entries and identities each have a table of their own, which retention drops in one piece. What comes for
+another day, late or from a clock ahead, lies in the default partition; a batch that brings much of one day, as an
+import does, is given its partition first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from outlay.clock import DAY_MICROSECONDS, Instant, day_to_date
+from outlay.errors import LedgerBusy
+from outlay.ledger.postgres.connections import Connections, Meta
+from outlay.ledger.postgres.statements import Connection, only, rows, sql
+
+DAYS_AHEAD: Final = 3
+"""Partitions are there for today, the day before, and this many days after."""
+
+IMPORTED_MIN: Final = 1_000
+"""How many entries of one day in one batch are worth a partition."""
+
+_REMEMBERED_MAX: Final = 10_000
+
+
+class Partitions:
+    """Which days have partitions, as far as this process knows."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._made_until = 0
+        self._known: set[int] = set()
+
+    def ahead(self, now: Instant) -> None:
+        """Make the partitions of the days around now; they are looked for once a day."""
+        today = now // DAY_MICROSECONDS
+        if today + 1 < self._made_until:
+            return
+        try:
+            self.make(range(today - 1, today + DAYS_AHEAD + 1))
+        except LedgerBusy:
+            # Somebody reads for long: it is tried again, and until then the default partition takes what comes.
+            return
+        self._made_until = today + DAYS_AHEAD + 1
+
+    def for_import(self, instants: Iterable[Instant]) -> None:
+        """Make the partitions of days of which a batch brings much."""
+        counted = Counter(at // DAY_MICROSECONDS for at in instants)
+        large = [day for day, count in counted.items() if count >= IMPORTED_MIN and day not in self._known]
+        if large:
+            try:
+                self.make(large)
+            except LedgerBusy:
+                return
+
+    def make(self, days: Iterable[int]) -> int:
+        """Make the partitions of these days that are not there; how many were made."""
+        if len(self._known) > _REMEMBERED_MAX:
+            self._known.clear()
+        wanted = sorted(set(days))
+        there = self._connections.read(lambda connection: _there(connection, wanted))
+        missing = [day for day in wanted if day not in there]
+        made = 0
+        for day in missing:
+            made += self._connections.write(partial(_make, day=day), alone=True)
+        self._known.update(wanted)
+        return made
+
+
+def name_of(table: str, day: int) -> str:
+    """The name of a table's partition of a UTC day."""
+    return f"{table}_{day_to_date(day):%Y_%m_%d}"
+
+
+def _there(connection: Connection, days: Iterable[int]) -> set[int]:
+    names = {name_of("entry", day): day for day in days}
+    return {names[name] for (name,) in rows(connection, "tables_named", (list(names),))}
+
+
+def _make(connection: Connection, meta: Meta, *, day: int) -> int:
+    if _there(connection, [day]) or day < meta.horizon:
+        return 0
+    first, after = day * DAY_MICROSECONDS, (day + 1) * DAY_MICROSECONDS
+    if only(connection, "lies_in_default", (first, after, day))[0]:
+        return 0
+    connection.execute("SET LOCAL lock_timeout = '500ms'")
+    for table, bounds in (("entry", (first, after)), ("identity", (day, day + 1))):
+        text = sql("make_partition").replace("{partition}", name_of(table, day)).replace("{table}", table)
+        connection.execute(text.replace("{first}", str(bounds[0])).replace("{after}", str(bounds[1])))
+    return 1
+
+
+def days_with_partitions(connection: Connection) -> list[int]:
+    """The UTC days that have partitions, in order."""
+    found = rows(connection, "partitions")
+    return sorted(int(day) for (day,) in found)

@@ -1,0 +1,342 @@
+"""Answering cost questions: from a rollup where one covers it, the rest of the range and the tail by a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, WindowName, local_day, local_midnight, windows_between
+from outlay.ledger.codec import BASES, STATUSES, Decoder
+from outlay.ledger.conditions import any_of, as_json, joined, time_conditions, value_numbers, where_conditions
+from outlay.ledger.dialect import Dialect, column, columns
+from outlay.ledger.names import KIND_NUMBERS, Names, find_name
+from outlay.ledger.rollups import METERS, OTHER, WIDE, Grain, Plan, Rollup, names_one_index, plan
+from outlay.ledger.rules import quantity_of
+from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, scan_too_large
+from outlay.model import CostQuery, CostTable
+from outlay.money import PICO_PER_MICRO
+
+TAIL_MAX: Final = 256
+"""A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
+
+FAR: Final = 1 << 62
+"""Beyond every instant, day and seq."""
+
+_NOTHING: Final[Mapping[str, object]] = {}
+# Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
+_QUARTER_HOUR: Final = (
+    f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
+    f"% {QUARTER_HOUR_MICROSECONDS}) / {QUARTER_HOUR_MICROSECONDS}"
+)
+_Value = Callable[[Any], object]
+
+
+class View(NamedTuple):
+    """A consistent view of a ledger: `folded_until` is its watermark as bound to `is_folded` and `to_fold_whole`."""
+
+    dialect: Dialect
+    connection: Any
+    folded_until: tuple[int, ...]
+    entries_max: int
+    """No more entries are kept than this."""
+
+    source: Callable[[Instant | None, Instant | None, bool], tuple[str, list[object]]]
+    """Where to read the entries of a range of times, folded ones only or all, and what is bound there."""
+
+
+class Reading:
+    """One question, answered within one consistent view of the ledger."""
+
+    def __init__(self, view: View, names: Names, query: CostQuery, zone: str) -> None:
+        self.view = view
+        self.dialect = view.dialect
+        self.connection = view.connection
+        self.names = names
+        self.query = query
+        self.zone = zone
+        self.scan = Scan(query, zone)
+        self.decoder = Decoder(view.connection, names)
+
+    # --- by rollup
+
+    def by_plan(self, chosen: Plan) -> str:
+        """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
+        self._add_cells(chosen.rollup, chosen.since, chosen.until)
+        if chosen.quantities is not None:
+            self._add_quantities(chosen.since, chosen.until)
+        self._add_edges(chosen)
+        for row in self.dialect.rows(self.connection, "to_fold_whole", self.view.folded_until):
+            self.scan.add(self.decoder.entry(row))
+        if chosen.rollup.by_meter and "meter" not in self.query.where:
+            self._count_events_once()
+        return chosen.rollup.name
+
+    def _count_events_once(self) -> None:
+        """Cells by meter count an event under each of its meters; the total counts it once."""
+        query = msgspec.structs.replace(self.query, by=(), quantities=False)
+        whole = Reading(self.view, self.names, query, self.zone)
+        chosen = plan(query, self.zone)
+        if chosen is None or whole.hides_values(chosen):
+            whole.by_scan()
+        else:
+            whole.by_plan(chosen)
+        whole.scan.total.quantities = self.scan.total.quantities
+        self.scan.total = whole.scan.total
+
+    def hides_values(self, chosen: Plan) -> bool:
+        """Whether `where` names a value that the capped rollup may have counted as OTHER."""
+        if not chosen.rollup.capped:
+            return False
+        first, after = self._days(chosen.since, chosen.until)
+        for name in self.query.where:
+            if name in KIND_NUMBERS:
+                other = find_name(self.dialect, self.connection, KIND_NUMBERS[name], OTHER)
+                statement = self.dialect.sql("overflowing").replace("{column}", column(name))
+                if other > 0 and next(self.dialect.rows_of(self.connection, statement, (first, after, other)))[0]:
+                    return True
+        return False
+
+    def _add_cells(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> None:
+        keys = self._key_columns(rollup)
+        conditions, bindings = self._where(rollup)
+        lead = rollup.dimensions[0]
+        if rollup.grain is Grain.DAY and rollup is not WIDE and lead in self.query.where:
+            # Its key begins with the day: a seek on each day beats a walk over everyone's cells.
+            days = as_json(self._rollup_days(rollup, since, until))
+            self._add_cells_of("cells_by_day", rollup, keys, conditions, [days, *bindings])
+        elif "quarter_hour" in keys and "hour" not in self.query.by:
+            # A question for each window: summing them in one would sort every quarter hour's cells.
+            keys.remove("quarter_hour")
+            conditions = ["quarter_hour >= ? AND quarter_hour < ?", *conditions]
+            for first, after in self._windows(since, until):
+                found = {"quarter_hour": first * QUARTER_HOUR_MICROSECONDS}
+                self._add_cells_of("cells", rollup, keys, conditions, [first, after, *bindings], found)
+        else:
+            self._limit_time(rollup, since, until, conditions, bindings)
+            self._add_cells_of("cells", rollup, keys, conditions, bindings)
+
+    def _add_cells_of(
+        self,
+        statement: str,
+        rollup: Rollup,
+        keys: Sequence[str],
+        conditions: Sequence[str],
+        bindings: Sequence[object],
+        known: Mapping[str, object] = _NOTHING,
+    ) -> None:
+        text = (
+            self.dialect.sql(statement)
+            .replace("{keys}", columns(keys))
+            .replace("{spans}", ", min(first_at), max(last_at)" if rollup.spans else "")
+            .replace("{table}", rollup.name)
+            .replace("{conditions}", joined(conditions))
+        )
+        spans = rollup.spans and "job" in self.query.by
+        self._add_rows(keys, self.dialect.rows_of(self.connection, text, bindings), spans=spans, known=known)
+
+    def _add_quantities(self, since: Instant | None, until: Instant | None) -> None:
+        keys = [name for name in self._key_columns(METERS) if name != "meter"]
+        conditions, bindings = self._where(METERS)
+        self._limit_time(METERS, since, until, conditions, bindings)
+        text = (
+            self.dialect.sql("quantity_cells")
+            .replace("{keys}", columns(keys))
+            .replace("{conditions}", joined(conditions))
+        )
+        values = [self._value_of(name) for name in keys]
+        for row in self.dialect.rows_of(self.connection, text, bindings):
+            *parts, number, whole, nano = row
+            meter = self.names.name(self.connection, number)
+            found = {name: value(part) for name, value, part in zip(keys, values, parts, strict=True)}
+            quantity = quantity_of(whole + nano // 10**9, nano % 10**9)
+            self.scan.group(self._group_key({**found, "meter": meter})).add_quantity(meter, quantity)
+            self.scan.total.add_quantity(meter, quantity)
+
+    def _windows(self, since: Instant | None, until: Instant | None) -> list[tuple[int, int]]:
+        """[first, after) in quarter hours of each window of the finest time asked for, within the range."""
+        first, last = self.dialect.only(self.connection, "quarter_hours")
+        since = (first or 0) * QUARTER_HOUR_MICROSECONDS if since is None else since
+        until = ((last or -1) + 1) * QUARTER_HOUR_MICROSECONDS if until is None else until
+        windows = windows_between(since, until, _finest(self.query.by), self.scan.calendar.zone)
+        return [
+            (max(start, since) // QUARTER_HOUR_MICROSECONDS, min(end, until) // QUARTER_HOUR_MICROSECONDS)
+            for start, end, _ in windows
+        ]
+
+    def _key_columns(self, rollup: Rollup) -> list[str]:
+        times = any(name in TIME_KEYS for name in self.query.by)
+        columns = [name for name in self.query.by if name not in TIME_KEYS and name != "basis"]
+        if times:
+            columns.append("quarter_hour" if rollup.grain is Grain.QUARTER_HOUR else "day")
+        return [*dict.fromkeys(columns), "basis"]
+
+    def _where(self, rollup: Rollup) -> tuple[list[str], list[object]]:
+        conditions: list[str] = []
+        bindings: list[object] = []
+        for name, values in self.query.where.items():
+            if name in rollup.dimensions:
+                conditions.append(any_of(self.dialect, f"{rollup.name}.{name}"))
+                bindings.append(as_json(value_numbers(self.dialect, self.connection, name, values)))
+        return conditions, bindings
+
+    def _limit_time(
+        self,
+        rollup: Rollup,
+        since: Instant | None,
+        until: Instant | None,
+        conditions: list[str],
+        bindings: list[object],
+    ) -> None:
+        if rollup.grain is Grain.ALL_TIME:
+            return
+        if rollup.grain is Grain.DAY:
+            column, (first, after) = "day", self._days(since, until)
+        else:
+            column = "quarter_hour"
+            first = -FAR if since is None else since // QUARTER_HOUR_MICROSECONDS
+            after = FAR if until is None else until // QUARTER_HOUR_MICROSECONDS
+        conditions.append(f"{column} >= ? AND {column} < ?")
+        bindings += (first, after)
+
+    def _days(self, since: Instant | None, until: Instant | None) -> tuple[int, int]:
+        first = -FAR if since is None else local_day(since, self.zone)
+        return first, FAR if until is None else local_day(until, self.zone)
+
+    def _rollup_days(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> list[int]:
+        first, after = self._days(since, until)
+        text = self.dialect.sql("rollup_days").replace("{table}", rollup.name)
+        return [day for (day,) in self.dialect.rows_of(self.connection, text) if first <= day < after]
+
+    def _add_edges(self, chosen: Plan) -> None:
+        query = self.query
+        if query.since is not None and chosen.since is not None and query.since < chosen.since:
+            self._scan(query.since, chosen.since, folded_only=True)
+        if query.until is not None and chosen.until is not None and chosen.until < query.until:
+            self._scan(chosen.until, query.until, folded_only=True)
+
+    # --- by scan
+
+    def by_scan(self) -> str:
+        """Answer from the entries themselves. Raises LedgerError `scan_too_large`."""
+        indexed = names_one_index(self.query)
+        self._scan(self.query.since, self.query.until, folded_only=False, indexed=indexed)
+        return "scan" if indexed is None else f"{indexed} index"
+
+    def _scan(
+        self, since: Instant | None, until: Instant | None, *, folded_only: bool, indexed: str | None = None
+    ) -> None:
+        query = self.query
+        conditions, bindings = where_conditions(self.dialect, self.connection, query.where)
+        conditions += time_conditions(since, until, query.as_of, bindings)
+        if folded_only:
+            conditions.append(self.dialect.sql("is_folded"))
+            bindings += self.view.folded_until
+        source = "entry"
+        if indexed is None:
+            source, span_bindings = self.view.source(since, until, folded_only)
+            bindings = [*span_bindings, *bindings]
+            self._refuse_too_large(source, span_bindings, since, until)
+        condition = joined(conditions)
+        if "meter" in (*query.by, *query.where) or query.quantities or query.percentiles:
+            text = self.dialect.sql("scan_entries").replace("{source}", source).replace("{conditions}", condition)
+            for row in self.dialect.walk(self.connection, text, bindings):
+                self.scan.add(self.decoder.entry(row))
+            return
+        keys = self._entry_columns()
+        text = (
+            self.dialect.sql("entry_cells")
+            .replace("{keys}", ", ".join(expression for _, expression in keys))
+            .replace("{source}", source)
+            .replace("{conditions}", condition)
+        )
+        rows = self.dialect.rows_of(self.connection, text, bindings)
+        self._add_rows([name for name, _ in keys], rows, spans="job" in query.by)
+
+    def _refuse_too_large(
+        self, source: str, bindings: Sequence[object], since: Instant | None, until: Instant | None
+    ) -> None:
+        limit = self.query.scan_limit
+        if self.view.entries_max <= limit:
+            return
+        bound: list[object] = [*bindings]
+        conditions = time_conditions(since, until, None, bound)
+        text = self.dialect.sql("scan_count").replace("{source}", source).replace("{conditions}", joined(conditions))
+        (found,) = next(self.dialect.rows_of(self.connection, text, (*bound, limit + 1)))
+        if found > limit:
+            raise scan_too_large(f"more than {limit:,}", limit)
+
+    def _entry_columns(self) -> list[tuple[str, str]]:
+        """(name, SQL expression) of what entries are grouped by."""
+        names = [*self.query.by]
+        columns = {name: f"entry.{name}" for name in names if name not in TIME_KEYS and TAG_PREFIX not in name}
+        if any(name in TIME_KEYS for name in names):
+            columns["quarter_hour"] = _QUARTER_HOUR
+        if any(name.startswith(TAG_PREFIX) for name in names):
+            columns["tags"] = "entry.tags"
+        columns["basis"] = "entry.basis"
+        return list(columns.items())
+
+    # --- adding grouped rows
+
+    def _add_rows(
+        self, keys: Sequence[str], rows: Iterable[Any], *, spans: bool, known: Mapping[str, object] = _NOTHING
+    ) -> None:
+        values = [self._value_of(name) for name in keys]
+        width = len(keys)
+        for row in rows:
+            found = dict(known)
+            for name, value, part in zip(keys, values, row, strict=False):
+                found[name] = value(part)
+            tally = self.scan.group(self._group_key(found))
+            events, failed, unpriced, incomplete, micro, pico = row[width : width + 6]
+            amount = micro * PICO_PER_MICRO + pico
+            for one in (tally, self.scan.total):
+                one.add(events, failed, unpriced, incomplete, amount, str(found["basis"]))
+                if spans:
+                    one.span(row[width + 6], row[width + 7])
+
+    def _value_of(self, name: str) -> _Value:
+        if name == "status":
+            return lambda number: STATUSES[number].value
+        if name == "basis":
+            return lambda number: BASES[number].value
+        if name == "day":
+            return lambda day: local_midnight(day, self.zone)
+        if name == "quarter_hour":
+            return lambda quarter: quarter * QUARTER_HOUR_MICROSECONDS
+        if name == "tags":
+            return lambda number: self.names.tags(self.connection, number)
+        if name in ("request", "trace"):
+            return lambda text: text
+        return lambda number: self.names.name(self.connection, number or 0)
+
+    def _group_key(self, found: dict[str, Any]) -> GroupKey:
+        instant = found.get("day", found.get("quarter_hour", 0))
+        parts: list[str | int | None] = []
+        for name in self.query.by:
+            if name in TIME_KEYS:
+                parts.append(self.scan.calendar.start(name, instant))
+            elif name.startswith(TAG_PREFIX):
+                parts.append(found["tags"].get(name.removeprefix(TAG_PREFIX)))
+            else:
+                parts.append(found[name])
+        return tuple(parts)
+
+
+def answer(view: View, names: Names, query: CostQuery, zone: str, currency: str) -> CostTable:
+    """See LedgerStore.costs."""
+    chosen = plan(query, zone)
+    reading = Reading(view, names, query, zone)
+    if chosen is not None and not reading.hides_values(chosen):
+        answered_by = reading.by_plan(chosen)
+    else:
+        answered_by = reading.by_scan()
+    return reading.scan.table(currency, answered_by)
+
+
+def _finest(by: Sequence[str]) -> WindowName:
+    """The longest window of which every window asked for is made: weeks and months have only days in common."""
+    asked = [name for name in TIME_KEYS if name in by]
+    return "day" if "week" in asked and len(asked) > 1 else asked[0]
