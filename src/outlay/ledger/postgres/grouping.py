@@ -81,14 +81,15 @@ class Grouping(Generic[Asked, Given]):
             answers = self._run([one.asked for one in group], group[0].epoch)
             for one, answer in zip(group, answers, strict=True):
                 one.answer.append(answer)
-        except LedgerError as error:
-            # The store's fault: it would be the same for each of them alone.
-            for one in group:
-                one.error = copy.copy(error)
         except OutlayError as error:
-            # One of them cannot be stored, perhaps: whoever is alone is told, the others try again by themselves.
             if len(group) == 1:
                 group[0].error = error
+            elif isinstance(error, LedgerError):
+                # The store's fault: it would be the same for each of them alone.
+                for one in group:
+                    one.error = copy.copy(error)
+                    one.error.__cause__ = error.__cause__
+            # Else one of them cannot be stored: each tries again by itself, and that one is told.
         finally:
             self._hand_over(group)
 

@@ -62,11 +62,11 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     outcomes jsonb := '[]';
-    committed_micro bigint[] := '{}';
-    committed_pico bigint[] := '{}';
-    spent_micro bigint[] := '{}';
-    spent_pico bigint[] := '{}';
-    refusals bigint[] := '{}';
+    held_micro bigint[] := '{}';
+    held_pico bigint[] := '{}';
+    used_micro bigint[] := '{}';
+    used_pico bigint[] := '{}';
+    refused bigint[] := '{}';
     made boolean[] := '{}';
     taken boolean[] := '{}';
     one jsonb;
@@ -94,11 +94,11 @@ BEGIN
     ORDER BY r.id COLLATE "C" FOR UPDATE;
 
     FOR account IN SELECT * FROM outlay.lock_accounts_1(keys) LOOP
-        committed_micro[account.place] := account.committed_micro;
-        committed_pico[account.place] := account.committed_pico;
-        spent_micro[account.place] := account.spent_micro;
-        spent_pico[account.place] := account.spent_pico;
-        refusals[account.place] := account.refusals;
+        held_micro[account.place] := account.committed_micro;
+        held_pico[account.place] := account.committed_pico;
+        used_micro[account.place] := account.spent_micro;
+        used_pico[account.place] := account.spent_pico;
+        refused[account.place] := account.refusals;
         made[account.place] := account.made;
     END LOOP;
 
@@ -115,11 +115,11 @@ BEGIN
         FOR wanted IN SELECT t FROM jsonb_array_elements(one->'limits') WITH ORDINALITY AS each (t, n) ORDER BY n LOOP
             place := wanted->'place';
             found_here := found_here || jsonb_build_array(jsonb_build_array(
-                committed_micro[place], committed_pico[place], spent_micro[place], spent_pico[place], refusals[place]
+                held_micro[place], held_pico[place], used_micro[place], used_pico[place], refused[place]
             ));
             fitting := fitting AND NOT (wanted->'barred')::boolean AND (
                 NOT (wanted->'hard')::boolean
-                OR (committed_micro[place], committed_pico[place])
+                OR (held_micro[place], held_pico[place])
                     <= ((wanted->'most'->0)::bigint, (wanted->'most'->1)::bigint)
             );
         END LOOP;
@@ -171,9 +171,9 @@ BEGIN
 
         FOR wanted IN SELECT t FROM jsonb_array_elements(one->'limits') AS each (t) LOOP
             place := wanted->'place';
-            pico := committed_pico[place] + (wanted->'asked'->1)::bigint;
-            committed_micro[place] := committed_micro[place] + (wanted->'asked'->0)::bigint + pico / 1000000;
-            committed_pico[place] := pico % 1000000;
+            pico := held_pico[place] + (wanted->'asked'->1)::bigint;
+            held_micro[place] := held_micro[place] + (wanted->'asked'->0)::bigint + pico / 1000000;
+            held_pico[place] := pico % 1000000;
             taken[place] := true;
         END LOOP;
         IF (one->'waits')::boolean THEN
@@ -185,7 +185,7 @@ BEGIN
     FOR place IN SELECT generate_series(0, jsonb_array_length(keys) - 1) LOOP
         IF taken[place] THEN
             UPDATE outlay.account AS a
-            SET committed_micro = reserve_1.committed_micro[place], committed_pico = reserve_1.committed_pico[place]
+            SET committed_micro = held_micro[place], committed_pico = held_pico[place]
             WHERE a.budget = keys->place->>0 AND a.scope = keys->place->>1
                 AND a.subject = keys->place->>2 AND a."window" = keys->place->>3;
         ELSIF made[place] THEN
