@@ -113,11 +113,11 @@ def _cloud_meters() -> Iterator[Meter]:
         ("dashboard_months", "dashboard-month"),
         ("secret_months", "secret-month"),
         ("zone_months", "hosted-zone-month"),
+        ("read_request_units", "read request unit"),  # An eventually consistent read takes half of one.
+        ("write_request_units", "write request unit"),
     ):
         yield _meter(name, unit, name, False)
     for name, unit in (
-        ("read_request_units", "read request unit"),
-        ("write_request_units", "write request unit"),
         ("put_requests", "request"),
         ("get_requests", "request"),
         ("delete_requests", "request"),

@@ -22,7 +22,7 @@ from starlette.routing import Mount, Route
 
 import outlay
 from outlay.instrument.asgi import OutlayMiddleware, header
-from outlay.instrument.envelope import current_request
+from outlay.instrument.envelope import RequestCost, current_request
 
 IN_OUT = {"input_tokens": 1_000, "output_tokens": 100}
 # gpt-4o: 1,000 × $2.50 and 100 × $10 a million.
@@ -160,7 +160,7 @@ def test_a_user_that_only_the_handler_knows_is_said_there(ledger: outlay.Ledger)
     get(OutlayMiddleware(app, ledger, feature="chat"), "/")
     ledger.flush()
     (receipt,) = ledger.top("request", limit=1).rows
-    (kept,) = ledger.request(receipt.keys[0]).receipts
+    (kept,) = ledger.request(receipt.keys[0] or "").receipts
     assert (kept.event.user, kept.event.customer, kept.event.feature) == ("u7", "acme", "chat")
 
 
@@ -210,7 +210,7 @@ def test_an_exception_goes_on_and_its_calls_stay(memory: outlay.Ledger) -> None:
         call(memory)
         raise ZeroDivisionError
 
-    ended = []
+    ended: list[RequestCost] = []
     served = OutlayMiddleware(app, memory, finished=ended.append)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(served({"type": "http", "path": "/", "headers": []}, None, None))  # type: ignore[arg-type]  # not reached

@@ -16,11 +16,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from outlay.capture.intake import make_id
 from outlay.errors import OutlayError
-from outlay.instrument.envelope import Label, RequestCost, encoded
+from outlay.instrument.envelope import Label, RequestCost, encoded, members_of, with_members
 
 if TYPE_CHECKING:
     from outlay.api import Ledger
@@ -46,7 +44,6 @@ _STREAMS: Final = {
     "application/jsonlines": "lines",
 }
 _OF_THE_BODY: Final = (b"content-encoding", b"etag", b"digest", b"content-digest", b"repr-digest", b"content-md5")
-_read_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def header(scope: Scope, name: str) -> str | None:
@@ -251,10 +248,10 @@ class _Answer:
 
     async def _end_json(self) -> None:
         body = b"".join(self._chunks)
-        own = _members(body)
+        own = members_of(body)
         if own is not None:
             block = await self._middleware.block(self._request, self._scope)
-            body = _with_members(body, own, {name: value for name, value in block.items() if name not in own})
+            body = with_members(body, own, block)
             if self._held is not None:
                 _set(self._held["headers"], b"content-length", str(len(body)).encode())
         await self._let_go(complete=True)
@@ -307,19 +304,3 @@ def _value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 def _set(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
     headers[:] = [pair for pair in headers if pair[0].lower() != name]
     headers.append((name, value))
-
-
-def _members(body: bytes) -> Mapping[str, Any] | None:
-    """The members of a JSON object; None for any other body."""
-    try:
-        return _read_members(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _with_members(body: bytes, own: Mapping[str, Any], added: dict[str, Any]) -> bytes:
-    """The object with members more at its end; all that was there stays as it was written."""
-    if not added:
-        return body
-    head = body.rstrip()[:-1]
-    return head + (b"," if own else b"") + encoded(added)[1:]

@@ -32,6 +32,7 @@ _CLOUD: Final[Mapping[str, tuple[str, str]]] = {
 _FAMILY: Final = re.compile(r"^(?:[a-z]{2,6}\.)?(?:[a-z0-9]+\.)?([a-z]+)")
 _UNITS: Final = {"read request unit": "request_units", "write request unit": "request_units"}
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+_read_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class CostPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +216,22 @@ def label_of(event: UsageEvent) -> tuple[str, str]:
 def encoded(block: Mapping[str, Any]) -> bytes:
     """JSON in which every amount is an exact number."""
     return _encode(block)
+
+
+def members_of(body: bytes) -> Mapping[str, Any] | None:
+    """The members of a JSON object; None for any other body."""
+    try:
+        return _read_members(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def with_members(body: bytes, own: Mapping[str, Any], block: Mapping[str, Any]) -> bytes:
+    """A JSON object with members more at its end; all that was there stays as it was written, by name too."""
+    added = {name: value for name, value in block.items() if name not in own}
+    if not added:
+        return body
+    return body.rstrip()[:-1] + (b"," if own else b"") + encoded(added)[1:]
 
 
 def _quantity(events: list[UsageEvent]) -> tuple[str, Quantity]:
