@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Protocol
 
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from outlay.calls import told
-from outlay.capture.intake import build_event
+from outlay.capture.intake import build_event, read_usage
 from outlay.clock import MICROSECONDS_PER_SECOND
 from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound, OutlayError
 from outlay.ledger.budget_store import Overrun, Settled
 from outlay.ledger.rules import fingerprint
 from outlay.ledger.store import StaleBook
-from outlay.model import Appended, Entry, Outcome, UsageEvent
+from outlay.model import Appended, Basis, Entry, Outcome, Status, UsageEvent
 from outlay.receipt import Receipt
 from outlay.recorder import conflict, rated_tolerantly
 from outlay.reserving import STALE_RETRIES_MAX, Ask, Reserver, Taken, WorstCase
@@ -132,12 +132,15 @@ class Reservation:
         `seen` where another capture had booked the call (the receipt is then of that entry).
         `fields` are further fields of `record`. Raises EventConflict where it was settled with another body.
         """
+        now = self._reserver.clock.now()
+        if response is None and not fields:
+            return self._settle(self._used(usage, now), now)
         calls = [self._told(usage, fields)]
         if response is not None:
             calls = self._recording.calls_told(response, self._told(None, fields))
             if usage is not None:
                 calls[0]["usage"] = {**(calls[0].get("usage") or {}), **usage}
-        receipt = self._settle(calls[0])
+        receipt = self._settle(self._happened(calls[0], now), now)
         for also in calls[1:]:
             self._recording.keep_call(also)
         return receipt
@@ -196,18 +199,34 @@ class Reservation:
         kept = {name: value for name, value in self._ask.fields.items() if name not in OF_THE_REQUEST}
         return {**kept, "service": self.service, "usage": usage, **fields}
 
-    def _settle(self, call: Mapping[str, Any]) -> Receipt:
-        reserver, ask = self._reserver, self._ask
-        now = reserver.clock.now()
-        event = replace(
-            build_event({**call, "id": None, "time": None}, now, self._recording.currency, id=ask.event.id),
-            occurred_from=ask.event.occurred_from,
-            occurred_to=max(now, ask.event.occurred_from),
-            id_given=ask.event.id_given,
-            time_given=ask.event.time_given,
+    def _happened(self, call: Mapping[str, Any], now: int) -> UsageEvent:
+        """The call as it was told after it was made, at the place of the one that was asked for."""
+        asked = self._ask.event
+        event = build_event({**call, "id": None, "time": None}, now, self._recording.currency, id=asked.id)
+        return replace(
+            event,
+            occurred_from=asked.occurred_from,
+            occurred_to=asked.occurred_to if asked.time_given else max(now, asked.occurred_from),
+            id_given=asked.id_given,
+            time_given=asked.time_given,
         )
-        if ask.event.time_given:
-            event = replace(event, occurred_to=ask.event.occurred_to)
+
+    def _used(self, usage: Mapping[str, Any] | None, now: int) -> UsageEvent:
+        """The same where only the usage was told: the event that was asked for, which was checked then."""
+        event: UsageEvent = self._ask.event.__copy__()  # type: ignore[attr-defined]  # of every Struct; `replace` is slower
+        force_setattr(event, "usage", {} if usage is None else read_usage(usage))
+        if not event.time_given:
+            force_setattr(event, "occurred_to", max(now, event.occurred_from))
+        if event.status is not Status.OK or event.basis is not Basis.MEASURED:
+            force_setattr(event, "status", Status.OK)
+            force_setattr(event, "basis", Basis.MEASURED)
+        for name in ("error", "reported_cost", "call_key"):
+            if getattr(event, name) is not None:
+                force_setattr(event, name, None)
+        return event
+
+    def _settle(self, event: UsageEvent, now: int) -> Receipt:
+        reserver = self._reserver
         result = self._write(event, now)
         self._check_known(result)
         if result.code not in (*SETTLED, Outcome.EXISTS, Outcome.SEEN):

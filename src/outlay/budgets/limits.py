@@ -7,10 +7,11 @@ only for calls that bear the tag.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from itertools import product
+from itertools import chain, product
 from math import prod
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -31,13 +32,15 @@ KEYS_PER_BUDGET_MAX: Final = 1024
 _SCOPE_BYTES: Final = 6
 
 
+_EVERY: Final = ("provider", "service", "operation", *ATTRIBUTIONS)
+_values: Final = attrgetter(*_EVERY)
+
+
 def dimensions_of(event: UsageEvent) -> dict[str, str | None]:
     """The dimensions of an event, as budgets filter by them."""
-    found: dict[str, str | None] = {name: getattr(event, name) for name in ATTRIBUTIONS}
-    found["provider"] = event.provider
-    found["service"] = event.service
-    found["operation"] = event.operation
-    found.update((f"tag.{name}", value) for name, value in event.tags.items())
+    found: dict[str, str | None] = dict(zip(_EVERY, _values(event), strict=True))
+    if event.tags:
+        found.update((f"tag.{name}", value) for name, value in event.tags.items())
     return found
 
 
@@ -51,11 +54,16 @@ class _Rung(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Compiled(msgspec.Struct, frozen=True, eq=False):
-    """A budget, its scope's digest, and its tiers by name, the first for names that are none."""
+    """A budget, its scope's digest, and its tiers by name, the first (`usual`) for names that are none.
+
+    `windows` are those that any tier limits: what was used counts in each, since a subject's tier may change.
+    """
 
     budget: Budget
     scope: str
+    usual: str
     tiers: dict[str, tuple[_Rung, ...]]
+    windows: tuple[WindowName, ...]
     residual: tuple[tuple[str, frozenset[str | None]], ...]
 
 
@@ -72,7 +80,8 @@ class BudgetIndex:
     def __init__(self, budgets: Iterable[Budget]) -> None:
         """The order of `budgets` does not matter; limits come in the order of their account keys."""
         self.budgets = {budget.name: budget for budget in budgets}
-        self._shapes: dict[str, list[_Shape]] = {}
+        self._shapes: list[_Shape] = []
+        self._tagged: dict[str, list[_Shape]] = {}
         self._windows: dict[tuple[WindowName, str], Window] = {}
         values: dict[str, set[str | None]] = {}
         for budget in self.budgets.values():
@@ -88,7 +97,8 @@ class BudgetIndex:
             for key in product(*(budget.where[dimension] for dimension in dimensions)):
                 shape.budgets.setdefault(key, []).append(compiled)
         for shape in shapes.values():
-            self._shapes.setdefault(_lead(shape), []).append(shape)
+            lead = _lead(shape)
+            (self._tagged.setdefault(lead, []) if lead else self._shapes).append(shape)
 
     def limits(
         self, dimensions: Dimensions, now: Instant, asking: Asking, tier_of: TierOf | None = None
@@ -98,12 +108,11 @@ class BudgetIndex:
         An `each` budget covers the calls that bear its dimension. They come sorted by account key: the order in which
         accounts are locked. `tier_of` tells a subject's tier; every subject is of the first one without it.
         """
-        found = [
-            limit
-            for compiled, subject in self._covering(dimensions)
-            for limit in self._limits_of(compiled, subject, now, asking, tier_of)
-        ]
-        found.sort(key=_by_key)
+        found: list[Limit] = []
+        for compiled, subject in self._covering(dimensions):
+            found += self._limits_of(compiled, subject, now, asking, tier_of)
+        if len(found) > 1:
+            found.sort(key=_by_key)
         return tuple(found)
 
     def covering(self, dimensions: Dimensions) -> list[Budget]:
@@ -120,7 +129,7 @@ class BudgetIndex:
         for compiled, subject in self._covering(dimensions):
             budget = compiled.budget
             amount = amount_of(budget.meter, told)
-            for name in _windows_of(compiled):
+            for name in compiled.windows:
                 label = self._window(name, budget.zone, at).label
                 found.append((AccountKey(budget.name, compiled.scope, subject, label), amount))
         return found
@@ -128,50 +137,52 @@ class BudgetIndex:
     def standing(self, budget: Budget, subject: str, now: Instant, tier_of: TierOf | None = None) -> list[Limit]:
         """The limits of one account holder at `now`, of which nothing is asked."""
         nothing = Asking(amount=0, calls=0)
-        return list(self._limits_of(_compiled(budget, ()), subject, now, nothing, tier_of))
+        return self._limits_of(_compiled(budget, ()), subject, now, nothing, tier_of)
 
     def counted(
         self, dimensions: Dimensions, at: Instant, told: Asking, tier_of: TierOf | None = None
     ) -> list[Share]:
         """As `shares`, with the windows and with the marks of the limit that stands over each account."""
-        marks: dict[AccountKey, tuple[Mark, ...]] = {}
         found = []
         for compiled, subject in self._covering(dimensions):
             budget = compiled.budget
-            for limit in self._limits_of(compiled, subject, at, told, tier_of):
-                marks[limit.key] = limit.marks
+            _, rungs = _rungs_of(compiled, subject, at, tier_of)
+            marks = {rung.window: rung.marks for rung in rungs}
             amount = amount_of(budget.meter, told)
-            for name in _windows_of(compiled):
+            for name in compiled.windows:
                 start, end, label = self._window(name, budget.zone, at)
                 key = AccountKey(budget.name, compiled.scope, subject, label)
-                found.append(Share(key, name, start, end, budget.meter, amount, marks.get(key, ())))
+                found.append(Share(key, name, start, end, budget.meter, amount, marks.get(name, ())))
         return found
 
-    def _covering(self, dimensions: Dimensions) -> Iterator[tuple[_Compiled, str]]:
-        for lead in ("", *(name for name in dimensions if name.startswith("tag."))):
-            for shape in self._shapes.get(lead, ()):
-                key = tuple([dimensions.get(name) for name in shape.dimensions])
-                for compiled in shape.budgets.get(key, ()):
-                    if all(dimensions.get(name) in chosen for name, chosen in compiled.residual):
-                        each = compiled.budget.each
-                        subject = "" if each is None else dimensions.get(each)
-                        if subject is not None:
-                            yield compiled, subject
+    def _covering(self, dimensions: Dimensions) -> list[tuple[_Compiled, str]]:
+        shapes = self._shapes
+        if self._tagged:
+            # By the call's tags, of which there are few, and not by those that budgets ask for.
+            tagged = [self._tagged[name] for name in dimensions if name in self._tagged]
+            shapes = [*shapes, *chain.from_iterable(tagged)]
+        found = []
+        for shape in shapes:
+            key = tuple([dimensions.get(name) for name in shape.dimensions])
+            for compiled in shape.budgets.get(key, ()):
+                if compiled.residual and not _within(dimensions, compiled.residual):
+                    continue
+                each = compiled.budget.each
+                subject = "" if each is None else dimensions.get(each)
+                if subject is not None:
+                    found.append((compiled, subject))
+        return found
 
     def _limits_of(
         self, compiled: _Compiled, subject: str, now: Instant, asking: Asking, tier_of: TierOf | None
-    ) -> Iterator[Limit]:
+    ) -> list[Limit]:
         budget = compiled.budget
-        tier = next(iter(compiled.tiers))
-        if tier_of is not None and budget.each is not None and len(compiled.tiers) > 1:
-            told = tier_of(budget.each, subject)
-            tier = told if told in compiled.tiers else tier
+        tier, rungs = _rungs_of(compiled, subject, now, tier_of)
         asked, barred = _asked(budget, asking)
-        for base in compiled.tiers[tier]:
-            more = raised_by(budget, base.window, subject, now) if budget.raises else 0
-            rung = _rung(budget, base.window, base.amount + more) if more else base
+        found = []
+        for rung in rungs:
             window = self._window(rung.window, budget.zone, now)
-            yield Limit(
+            limit = Limit(
                 key=AccountKey(budget.name, compiled.scope, subject, window.label),
                 window_name=rung.window,
                 window=window,
@@ -186,6 +197,8 @@ class BudgetIndex:
                 fail_open=budget.fail_open,
                 barred=barred,
             )
+            found.append(limit)
+        return found
 
     def _window(self, name: WindowName, zone: str, now: Instant) -> Window:
         """The window of `now`; the last one is remembered, since nearly every call falls into it."""
@@ -193,6 +206,25 @@ class BudgetIndex:
         if window is None or not window.start <= now < window.end:
             window = self._windows[name, zone] = window_of(now, name, zone)
         return window
+
+
+def _within(dimensions: Dimensions, residual: Iterable[tuple[str, frozenset[str | None]]]) -> bool:
+    return all(dimensions.get(name) in chosen for name, chosen in residual)
+
+
+def _rungs_of(
+    compiled: _Compiled, subject: str, now: Instant, tier_of: TierOf | None
+) -> tuple[str, tuple[_Rung, ...]]:
+    """A subject's tier and its limits at `now`, raises included."""
+    budget, tier = compiled.budget, compiled.usual
+    if tier_of is not None and budget.each is not None and len(compiled.tiers) > 1:
+        told = tier_of(budget.each, subject)
+        tier = told if told in compiled.tiers else tier
+    rungs = compiled.tiers[tier]
+    if not budget.raises:
+        return tier, rungs
+    raised = [(rung, raised_by(budget, rung.window, subject, now)) for rung in rungs]
+    return tier, tuple([_rung(budget, rung.window, rung.amount + more) if more else rung for rung, more in raised])
 
 
 def _by_key(limit: Limit) -> AccountKey:
@@ -221,7 +253,9 @@ def _compiled(budget: Budget, keyed: tuple[str, ...]) -> _Compiled:
     return _Compiled(
         budget,
         scope_of(budget),
+        budget.tiers[0].name,
         {tier.name: tuple(_rung(budget, one.window, one.amount) for one in tier.limits) for tier in budget.tiers},
+        tuple(dict.fromkeys(one.window for tier in budget.tiers for one in tier.limits)),
         tuple((name, frozenset(chosen)) for name, chosen in budget.where.items() if name not in keyed),
     )
 
@@ -235,11 +269,6 @@ def scope_of(budget: Budget) -> str:
     """A digest of what a budget's accounts count: where, each, meter and zone."""
     told = repr((sorted(budget.where.items()), budget.each, budget.meter, budget.zone))
     return blake2b(told.encode(), digest_size=_SCOPE_BYTES).hexdigest()
-
-
-def _windows_of(compiled: _Compiled) -> list[WindowName]:
-    """Every window that a tier limits: what was used counts in each, since a subject's tier may change."""
-    return list(dict.fromkeys(rung.window for rungs in compiled.tiers.values() for rung in rungs))
 
 
 def raised_by(budget: Budget, window: WindowName, subject: str, now: Instant) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import outlay
 from outlay.config import load_settings
@@ -87,6 +88,21 @@ def test_a_reservation_is_settled_at_what_happened_with_a_receipt(ledger: outlay
     with pytest.raises(outlay.EventConflict, match="another usage"):
         reservation.settle(usage={"output_tokens": 1})
     assert spent(ledger) == (Decimal("0.00607"), Decimal("0.00"))
+
+
+def test_a_settlement_keeps_what_the_call_was_for_and_nothing_that_only_the_request_knew(
+    ledger: outlay.Ledger, clock: outlay.FrozenClock
+) -> None:
+    asked = {**CALL, "user": "ann", "tags": {"page": "home"}, "conditions": {"service_tier": "default"}, "count": 2}
+    guessed = {"status": "unsettled", "basis": "estimated", "error": "none yet", "reported_cost": "0.05"}
+    short, long = ledger.reserve(**asked, **guessed, usage=CENT), ledger.reserve(**asked, **guessed, usage=CENT)
+    clock.advance(seconds=2)
+    # Whether the usage alone is told or more with it, the same call comes of it.
+    one, other = short.settle(usage=CENT).event, long.settle(usage=CENT, status="ok").event
+    assert replace(one, id=other.id) == other
+    assert (one.user, one.tags, one.count) == ("ann", {"page": "home"}, 2)
+    assert (one.status, one.basis, one.error, one.reported_cost) == ("ok", "measured", None, None)
+    assert one.occurred_to - one.occurred_from == 2_000_000
 
 
 def test_a_response_settles_a_reservation(ledger: outlay.Ledger) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Final
 
 import apsw
@@ -71,7 +72,7 @@ class Reservations:
 
     @contextmanager
     def _writing(self) -> Iterator[Write]:
-        with _named_errors(), self._connections.writing() as connection:
+        with _NAMED_ERRORS, self._connections.writing() as connection:
             write = self._write(connection, read_meta(connection), None)
             yield write
         self._remember(write)
@@ -91,7 +92,7 @@ class Reservations:
         """See BudgetStore.reserve_many."""
         write: Write | None = None
         results = []
-        with _named_errors(), self._connections.writing() as connection:
+        with _NAMED_ERRORS, self._connections.writing() as connection:
             for one in asked:
                 row = only(connection, "reserving", (one.id,))
                 if write is None:
@@ -141,7 +142,7 @@ class Reservations:
             rules.check_storable(one.entry)
         write: Write | None = None
         results = []
-        with _named_errors(), self._connections.writing() as connection:
+        with _NAMED_ERRORS, self._connections.writing() as connection:
             for one in settlements:
                 if write is None:
                     write = self._write(connection, read_meta(connection), epoch)
@@ -342,15 +343,22 @@ class Reservations:
         return (0 if counted is None else int(counted[0]), kept)
 
 
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """Say what cannot be kept; the transaction inside is rolled back then."""
-    try:
-        yield
-    except OverflowError as error:
-        raise InvalidInput("a reservation holds a number beyond 64 bits", code="number_too_large") from error
-    except UnicodeEncodeError as error:
-        raise InvalidInput("a reservation holds text that is not valid Unicode", code="bad_text") from error
+class _NamedErrors:
+    """Says what cannot be kept; the transaction inside is rolled back then."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, OverflowError):
+            raise InvalidInput("a reservation holds a number beyond 64 bits", code="number_too_large") from error
+        if isinstance(error, UnicodeEncodeError):
+            raise InvalidInput("a reservation holds text that is not valid Unicode", code="bad_text") from error
+
+
+_NAMED_ERRORS: Final = _NamedErrors()
 
 
 def _known_code(known: Row, asked: Reserving) -> str:

@@ -13,7 +13,7 @@ from outlay.ledger.dialect import Row, named_statements
 
 LEAST: str = "min"
 GREATEST: str = "max"
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 
 def schema() -> str:

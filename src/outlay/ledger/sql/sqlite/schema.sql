@@ -342,9 +342,9 @@ CREATE TABLE subject (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
+-- Ids begin with the time, so the newest stand together.
 CREATE TABLE reservation (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT PRIMARY KEY,
     fingerprint BLOB NOT NULL,
     state INTEGER NOT NULL,          -- open, settled, released, expired
     started_at INTEGER NOT NULL,
@@ -352,7 +352,7 @@ CREATE TABLE reservation (
     shares BLOB NOT NULL,            -- JSON: what is held in which accounts
     estimate BLOB,                   -- msgpack of the row that expiry writes; NULL once it is over
     entry INTEGER                    -- the first entry of its event
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE INDEX reservation_deadline ON reservation (deadline) WHERE state = 0;
 
