@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from outlay.faces.cli import asking, importing, keeping, prices, recording
+from outlay.faces.cli import asking, budgeting, importing, keeping, prices, recording, serving
 from outlay.faces.cli.demo import demo
 from outlay.faces.cli.exits import MEANINGS, ErrorsInOneLine
 
@@ -61,6 +61,9 @@ for name, command in (
     ("backup", keeping.backup),
     ("doctor", keeping.doctor),
     ("export", keeping.export),
+    ("serve", serving.serve),
 ):
     app.command(name)(command)
 app.add_typer(prices.prices)
+app.add_typer(serving.keys)
+app.add_typer(budgeting.budget)

@@ -16,12 +16,13 @@ from starlette.responses import Response
 import outlay
 from outlay.api import Ledger
 from outlay.errors import InvalidInput, NotFound, OutlayError
-from outlay.faces.server import audit, health, hot, routes
+from outlay.faces.server import audit, exchange, health, hot, routes
 from outlay.faces.server.access import CALLER, Role
 from outlay.faces.server.gate import Gate, header_map
 from outlay.faces.server.limits import Disconnected, Receive, Send
 from outlay.faces.server.metrics import Metrics
 from outlay.faces.server.problems import problem, problem_headers, status_of
+from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.settings import ServerSettings
 from outlay.faces.server.state import STATE, ServerState
 from outlay.faces.server.upkeep import Upkeep
@@ -50,7 +51,10 @@ def create_app(ledger: Ledger, settings: ServerSettings | None = None) -> Servic
     settings = settings or ServerSettings()
     metrics = Metrics()
     writer = Writer(ledger, metrics, queue_events_max=settings.queue_events_max)
-    return Service(ServerState(ledger, settings, writer, Gate(ledger, settings), metrics))
+    state = ServerState(ledger, settings, writer, Gate(ledger, settings), metrics)
+    writer.together[Reserve] = state.reservations.reserve
+    writer.together[Settle] = state.reservations.settle
+    return Service(state)
 
 
 class Service:
@@ -96,7 +100,7 @@ class Service:
         except Disconnected:
             status = 499
         except OutlayError as error:
-            answer = hot.problem_answer(error)
+            answer = exchange.problem_answer(error)
             status, route = answer.status, "(refused)"
             await _send_whole(send, answer)
         finally:
@@ -104,7 +108,7 @@ class Service:
 
     async def _answer_hot(
         self, path: str, method: str, scope: Scope, headers: dict[bytes, bytes], receive: Receive
-    ) -> hot.Answer:
+    ) -> exchange.Answer:
         try:
             public = health.ROUTES.get(path)
             if public is not None:
@@ -121,12 +125,12 @@ class Service:
             if caller.tier is not None:
                 await self.state.gate.learn_tier(caller)
             return await found.handler(
-                self.state, hot.Incoming(scope=scope, headers=headers, receive=receive, caller=caller)
+                self.state, exchange.Incoming(scope=scope, headers=headers, receive=receive, caller=caller)
             )
         except Disconnected:
             raise
         except OutlayError as error:
-            return hot.problem_answer(error)
+            return exchange.problem_answer(error)
 
     async def _answer_resource(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, str]:
         """The status and the route's template."""
@@ -175,7 +179,7 @@ def _check_method(method: str, only: str) -> None:
         raise InvalidInput(f"this route takes {only} only", code="method_not_allowed")
 
 
-async def _send_whole(send: Send, answer: hot.Answer) -> None:
+async def _send_whole(send: Send, answer: exchange.Answer) -> None:
     length = (b"content-length", str(len(answer.body)).encode())
     headers = [*answer.headers, length, *SECURITY_HEADERS]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -183,7 +187,7 @@ async def _send_whole(send: Send, answer: hot.Answer) -> None:
 
 
 def _problem(error: OutlayError, **more: Any) -> Response:
-    body = hot.json_answer({**problem(error), **more}).body
+    body = exchange.json_answer({**problem(error), **more}).body
     headers = {name.decode(): value.decode() for name, value in problem_headers(error)}
     return Response(body, status_of(error), headers)
 
@@ -210,7 +214,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     kind: type[OutlayError] = NotFound if error.status_code == 404 else InvalidInput
     found = {**problem(kind(str(error.detail), code=code)), "status": error.status_code}
     headers = {"content-type": "application/problem+json", **(error.headers or {})}
-    return Response(hot.json_answer(found).body, error.status_code, headers)
+    return Response(exchange.json_answer(found).body, error.status_code, headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

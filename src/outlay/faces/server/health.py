@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from outlay.errors import LedgerError
-from outlay.faces.server.hot import Answer, json_answer
+from outlay.faces.server.exchange import Answer, json_answer
 from outlay.faces.server.metrics import CONTENT_TYPE
 from outlay.faces.server.state import ServerState
 

@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
 from outlay.errors import OutlayError
-from outlay.faces.server import cloudevents
-from outlay.faces.server.access import Caller, Role
+from outlay.faces.server import cloudevents, hot_budgets
+from outlay.faces.server.access import Role
+from outlay.faces.server.exchange import Answer, Incoming, body_of, json_answer, problem_answer
 from outlay.faces.server.ingest import EventOutcome, batch_answer, built, outcomes_of, read_events
-from outlay.faces.server.limits import ASIDE_BYTES, Receive, read_body, unpack
-from outlay.faces.server.problems import problem_body, problem_headers, status_of
+from outlay.faces.server.limits import ASIDE_BYTES
 from outlay.faces.server.state import ServerState
 from outlay.model import UsageEvent
-
-JSON: Final = (b"content-type", b"application/json")
-_encode: Final = msgspec.json.Encoder(decimal_format="string").encode
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A whole answer."""
-
-    status: int
-    body: bytes
-    headers: list[tuple[bytes, bytes]]
-
-
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to a hot route, let in by the gate."""
-
-    scope: Mapping[str, Any]
-    headers: dict[bytes, bytes]
-    receive: Receive
-    caller: Caller
-
-    @property
-    def content_type(self) -> str:
-        """The media type, lower case, without parameters."""
-        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
-
-    @property
-    def encoding(self) -> str:
-        """The content-encoding, lower case."""
-        return self.headers.get(b"content-encoding", b"").strip().lower().decode("latin-1")
-
 
 Handler = Callable[[ServerState, Incoming], Awaitable[Answer]]
 
@@ -56,25 +25,6 @@ class HotRoute(msgspec.Struct, frozen=True):
 
     role: Role
     handler: Handler
-
-
-def json_answer(value: Any, status: int = 200) -> Answer:
-    """An answer in JSON; Decimals as text."""
-    return Answer(status, _encode(value), [JSON])
-
-
-def problem_answer(error: OutlayError) -> Answer:
-    """The answer that an error is."""
-    return Answer(status_of(error), problem_body(error), problem_headers(error))
-
-
-async def body_of(state: ServerState, request: Incoming) -> bytes:
-    """A request's body, unpacked. Raises BadRequest."""
-    sent = await read_body(request.receive, request.headers, state.settings)
-    encoding = request.encoding
-    if not encoding:
-        return sent
-    return await asyncio.to_thread(unpack, sent, encoding, state.settings)
 
 
 async def events(state: ServerState, request: Incoming) -> Answer:
@@ -105,5 +55,9 @@ async def events(state: ServerState, request: Incoming) -> Answer:
 
 HOT: Final[dict[str, HotRoute]] = {
     "/v1/events": HotRoute(Role.INGEST, events),
+    "/v1/reserve": HotRoute(Role.INGEST, hot_budgets.reserve),
+    "/v1/settle": HotRoute(Role.INGEST, hot_budgets.settle),
+    "/v1/release": HotRoute(Role.INGEST, hot_budgets.release),
+    "/v1/check": HotRoute(Role.INGEST, hot_budgets.check),
 }
 """The hot routes by path; all are POST."""

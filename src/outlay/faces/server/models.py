@@ -400,7 +400,6 @@ class FactsAnswer(BaseModel):
     currency: str
     zone: str
     version: str
-    fails_open: bool
 
 
 class RepriceSent(Sent):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from outlay.api import Ledger
 from outlay.clock import Clock
+from outlay.faces.server.reserving import Reservations
 from outlay.faces.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ class ServerState:
         self.writer = writer
         self.gate = gate
         self.metrics = metrics
+        self.reservations = Reservations(ledger)
+        self.waiters = 0
+        self.waiting_pool: ThreadPoolExecutor | None = None
         self.stopping = asyncio.Event()
 
     @property
