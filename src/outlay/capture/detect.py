@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from outlay.capture.paths import Document, predicate
+from outlay.capture.paths import Document, Predicate, first_name, predicate
 from outlay.capture.profiles import COMPATIBLE, Profile, heads
 from outlay.errors import InvalidInput
 
@@ -64,28 +64,83 @@ def whose(given: str | None, address: Address, package: str, document: Document)
         profile = by_name(given)
         groups = _groups(profile, address) if profile else None
         return Found(profile or heads()[COMPATIBLE], given, groups or {})
-    for profile in heads().values():
-        if any(predicate(sign)(document) for sign in profile.sure_signs):
+    body = document.get("body")
+    there = body if isinstance(body, Mapping) else {}
+    for name, profile, sign in _sure_signs():
+        if (name is None or name[0] in there or name[1] in there) and sign(document):
             return _found(profile, _groups(profile, address) or {})
-    for profile in heads().values():
-        groups = _groups(profile, address)
-        if groups is not None:
-            return _found(profile, groups)
+    placed = _placed(address)
+    if placed is not None:
+        return placed
     return _by_shape(address, package, document)
 
 
 def _by_shape(address: Address, package: str, document: Document) -> Found:
-    root = package.partition(".")[0]
-    shaped = [p for p in heads().values() if any(predicate(sign)(document) for sign in p.signs)]
-    packaged = [p for p in heads().values() if _packaged(p, package, root)]
+    shaped = _shaped(document)
+    packaged = _of_package(package)
     both = [profile for profile in shaped if profile in packaged]
-    chosen = both or shaped or packaged
+    chosen = both or shaped or list(packaged)
     if chosen:
         elsewhere = f"read as {chosen[0].id} by its shape: no file names {address.host}" if address.host else ""
         return msgspec.structs.replace(_found(chosen[0], {}), note=elsewhere)
     if address.host:
         return Found(heads()[COMPATIBLE], address.host, {}, f"no file names {address.host}", stranger=True)
     return Found(heads()[COMPATIBLE], UNKNOWN, {}, "the provider is not known: give provider= or url=")
+
+
+@lru_cache(maxsize=512)
+def _placed(address: Address) -> Found | None:
+    """The first profile that names this address."""
+    for profile in heads().values():
+        groups = _groups(profile, address)
+        if groups is not None:
+            return _found(profile, groups)
+    return None
+
+
+def _shaped(document: Document) -> list[Profile]:
+    """The profiles one of whose signs the document bears. Most signs ask for a member that is not there at all."""
+    body = document.get("body")
+    there = body if isinstance(body, Mapping) else {}
+    model = there.get("model")
+    held = set(_of_model(model)) if type(model) is str else set[int]()
+    for name, number, sign, of_model in _signs():
+        if of_model and type(model) is str:
+            continue
+        if (name is None or name[0] in there or name[1] in there) and sign(document):
+            held.add(number)
+    return [profile for number, profile in enumerate(heads().values()) if number in held] if held else []
+
+
+@lru_cache(maxsize=512)
+def _of_model(model: str) -> frozenset[int]:
+    """Whose signs that ask for nothing but the model's name hold for this one."""
+    return frozenset(
+        number for _, number, sign, of_model in _signs() if of_model and sign({"body": {"model": model}})
+    )
+
+
+@cache
+def _signs() -> tuple[tuple[tuple[str, str] | None, int, Predicate, bool], ...]:
+    """Every sign: the member without which it cannot hold, whose it is, and whether it asks for the model alone."""
+    return tuple(
+        (first_name(sign), number, predicate(sign), sign.startswith("model~") and " & " not in sign)
+        for number, profile in enumerate(heads().values())
+        for sign in profile.signs
+    )
+
+
+@cache
+def _sure_signs() -> tuple[tuple[tuple[str, str] | None, Profile, Predicate], ...]:
+    return tuple(
+        (first_name(sign), profile, predicate(sign)) for profile in heads().values() for sign in profile.sure_signs
+    )
+
+
+@lru_cache(maxsize=512)
+def _of_package(package: str) -> tuple[Profile, ...]:
+    root = package.partition(".")[0]
+    return tuple(profile for profile in heads().values() if _packaged(profile, package, root))
 
 
 def _packaged(profile: Profile, package: str, root: str) -> bool:
@@ -100,10 +155,10 @@ def _found(profile: Profile, groups: Mapping[str, str]) -> Found:
 @lru_cache(maxsize=512)
 def is_known_host(url: str) -> bool:
     """Whether a provider's file names the host of this address."""
-    address = address_of(url)
-    return any(_groups(profile, address) is not None for profile in heads().values())
+    return _placed(address_of(url)) is not None
 
 
+@lru_cache(maxsize=512)
 def by_name(name: str) -> Profile | None:
     """The profile of a provider's name or alias, however it is spelled."""
     return _names().get(_plain(name))

@@ -17,13 +17,16 @@ from outlay.capture.detect import UNKNOWN, Found, address_of, whose
 from outlay.capture.overlaps import settle, unsound
 from outlay.capture.paths import (
     Document,
+    Skeleton,
     Term,
+    at,
     decimal_of,
-    find,
     is_number,
+    may_lead,
     measured,
     parse,
     quantity_of,
+    skeleton,
     snake,
     texts,
 )
@@ -57,6 +60,7 @@ _NAME: Final = re.compile(r"[\x21-\x7e]{1,256}$")
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,64}$")
 _ID: Final = parse("id ?? responseId ?? response_id ?? generation_id")
 _TICKS: Final = 10**12
+_TELLINGS_MAX: Final = 4_096
 _KEPT_AT_ZERO: Final = ("input_tokens", "output_tokens")
 _PROBE: Final = StreamRule(lift=(((), ""), (parse("response")[0].steps, ""), (parse("message")[0].steps, "")))
 _REQUEST_IDS: Final = parse(
@@ -183,7 +187,7 @@ def _refuse_many(reading: Reading) -> None:
 
 def _first_mapping(document: Document, term: Term) -> Mapping[str, Any] | None:
     for path in term:
-        for value in find(document.get(path.root), path.steps):
+        for value in at(document, path):
             if isinstance(value, Mapping):
                 return value
     return None
@@ -345,13 +349,14 @@ def _names(document: Document, term: Term, profile: Profile) -> Iterator[str]:
 def _usage(answer: _Answer, flavour: Flavour, status: Status) -> dict[str, Quantity]:
     """Usage by the provider's convention; where its total disagrees, by the first other convention that agrees."""
     document = answer.document
-    unreadable = list(_no_counts(document, flavour.usage))
+    conventions = _telling(answer, flavour)
+    unreadable = list(_no_counts(document, conventions[0]))
     if unreadable:
         answer.notes.extend(unreadable)
         return {}
     told = measured(document, flavour.total)
     first: tuple[dict[str, Quantity], list[str]] | None = None
-    for convention in (flavour.usage, *flavour.otherwise):
+    for convention in conventions:
         usage = dict(_amounts(document, convention, status))
         notes = list(settle(usage))
         total = sum(usage.get(meter, 0) for meter in _KEPT_AT_ZERO)
@@ -367,24 +372,55 @@ def _usage(answer: _Answer, flavour: Flavour, status: Status) -> dict[str, Quant
     return {meter: amount for meter, amount in usage.items() if amount or meter in _KEPT_AT_ZERO}
 
 
+Convention = Mapping[str, tuple[Term, ...]]
+_tellings: Final[dict[tuple[int, Skeleton], tuple[Convention, ...]]] = {}
+
+
+def _telling(answer: _Answer, flavour: Flavour) -> tuple[Convention, ...]:
+    """A flavour's conventions without the terms that lead nowhere in such a body: most answers are alike in that."""
+    body = answer.document.get("body")
+    bones = skeleton(body) if type(body) is dict else ()
+    key = (id(flavour), bones)  # Flavours are made once and kept.
+    found = _tellings.get(key)
+    if found is None:
+        found = tuple(
+            {
+                meter: kept
+                for meter, terms in convention.items()
+                if (kept := tuple(filter(None, (tuple(p for p in term if may_lead(p, bones)) for term in terms))))
+            }
+            for convention in (flavour.usage, *flavour.otherwise)
+        )
+        if len(_tellings) >= _TELLINGS_MAX:
+            _tellings.clear()
+        _tellings[key] = found
+    return found
+
+
 def _amounts(
     document: Document, convention: Mapping[str, tuple[Term, ...]], status: Status
 ) -> Iterator[tuple[str, Quantity]]:
     """Each meter's sum of what its terms tell. A failed call counts for nothing but what it is told to have used."""
     for meter, terms in convention.items():
-        counted = [term for term in terms if status is Status.OK or term[0].constant is None]
-        told = [amount for amount in (measured(document, term) for term in counted) if amount is not None]
-        if told:
-            yield meter, sum(told)
+        told: Quantity | None = None
+        for term in terms:
+            if status is Status.OK or term[0].constant is None:
+                amount = measured(document, term)
+                if amount is not None:
+                    told = amount if told is None else told + amount
+        if told is not None:
+            yield meter, told
 
 
 def _no_counts(document: Document, convention: Mapping[str, tuple[Term, ...]]) -> Iterator[str]:
     """What was told of a meter and cannot be its count. The rest would be too cheap, so none of it is priced."""
     for meter, terms in convention.items():
         for term in terms:
+            found = [value for path in term for value in at(document, path)]
+            if not found:
+                continue  # Most terms tell nothing.
             amount = measured(document, term)
             if amount is None:
-                found = [value for path in term for value in find(document.get(path.root), path.steps)]
                 wrong = [value for value in found if is_number(value) and quantity_of(value) is None]
                 yield from (f"{meter} was told as {str(value)[:40]}, which is no count" for value in wrong[:1])
             elif METERS[meter].whole and not isinstance(amount, int):
@@ -412,7 +448,7 @@ def _key(answer: _Answer, flavour: Flavour) -> str | None:
 def _cost(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity]) -> Money | None:
     """What the provider says the call cost. Zero beside usage is kept as told, and said to be suspect."""
     for path in flavour.cost:
-        for value in find(answer.document.get(path.root), path.steps):
+        for value in at(answer.document, path):
             amount = decimal_of(value)
             if amount is not None and amount >= 0:
                 if not amount and any(usage.values()):
@@ -447,7 +483,7 @@ def _unmapped(flavour: Flavour, document: Document) -> Iterator[tuple[str, Quant
     """Numbers in the usage part of a body that the flavour neither reads nor knows to cost nothing."""
     for term in flavour.roots:
         for path in term:
-            for value in find(document.get(path.root), path.steps):
+            for value in at(document, path):
                 yield from _numbers(value, place(path), flavour.understood)
 
 
@@ -469,7 +505,7 @@ def _numbers(value: object, where: str, understood: frozenset[str]) -> Iterator[
 def _parts(answer: _Answer, flavour: Flavour, status: Status, key: str | None) -> Iterator[Extraction]:
     """The calls of other services inside this one."""
     for part in flavour.parts:
-        elements = [found for path in part.each for found in find(answer.document.get(path.root), path.steps)]
+        elements = [found for path in part.each for found in at(answer.document, path)]
         for number, element in enumerate(elements, 1):
             yield from _part(answer, part, {**answer.document, "element": element}, status, f"{key}#{number}")
 

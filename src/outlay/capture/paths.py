@@ -31,6 +31,7 @@ QUANTITY_LIMIT: Final = 10**15
 _ROOTS: Final = ("body", "request", "header", "url", "given", "element")
 _STEP: Final = re.compile(r"(?P<name>[^\[\].]*)(?P<filter>\[(?P<key>[^\]=]*)(?P<equals>=(?P<value>[^\]]*))?\])?$")
 _SNAKE: Final = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_BONELESS: Final = (str, int, float, Decimal, list, tuple)
 _NANO: Final = Decimal("0.000000001")
 
 Document = Mapping[str, object]
@@ -48,12 +49,17 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Path(msgspec.Struct, frozen=True):
-    """Where a value lies: the root, the steps from it, and what is made of what is found."""
+    """Where a value lies: the root, the steps from it, and what is made of what is found.
+
+    `names` are the steps' two spellings where each leads to one member (the second empty where it is the same), and
+    None where one leads to several: most paths are walked by them alone.
+    """
 
     root: str
     steps: tuple[Step, ...]
     measure: str = ""
     constant: str | None = None
+    names: tuple[tuple[str, str], ...] | None = None
 
 
 Term = tuple[Path, ...]
@@ -80,7 +86,10 @@ def _parse_one(text: str) -> Path:
     path, _, measure = rest.partition("#")
     if measure not in ("", "count", "length", "milli"):
         raise ValueError(f"{text!r}: #{measure} is no measure")
-    return Path(root, tuple(_parse_step(step) for step in _split(path)), measure)
+    steps = tuple(_parse_step(step) for step in _split(path))
+    one = not any(step.each or step.name in ("", "*") for step in steps)
+    names = tuple((step.name, step.snake if step.snake != step.name else "") for step in steps) if one else None
+    return Path(root, steps, measure, names=names)
 
 
 def _split(path: str) -> list[str]:
@@ -100,6 +109,60 @@ def _parse_step(text: str) -> Step:
     if found["equals"] is None:
         return Step(name, snake(name), each=True)
     return Step(name, snake(name), each=True, key=found["key"], values=tuple(found["value"].split("|")))
+
+
+def at(document: Document, path: Path) -> Iterable[object]:
+    """Every value at a path that is not null, in order."""
+    value = start = document.get(path.root)
+    if path.names is None or start is None:
+        return find(start, path.steps)
+    for name, other in path.names:
+        if type(value) is not dict:
+            return find(start, path.steps)
+        found = value.get(name)
+        if found is None:
+            found = value.get(other) if other else None
+            if found is None:
+                return ()
+        value = found
+    return (value,)
+
+
+Skeleton = tuple[tuple[str, object], ...]
+"""The members of a mapping without their values: each name with its own skeleton, None for what has no members, True
+for what may have any.
+"""
+
+
+def skeleton(value: Mapping[str, object], depth: int = 3) -> Skeleton:
+    """A document's bones, which many answers share."""
+    return tuple(
+        (
+            name,
+            skeleton(item, depth - 1)
+            if type(item) is dict and depth
+            else (None if item is None or isinstance(item, _BONELESS) else True),
+        )
+        for name, item in value.items()
+    )
+
+
+def may_lead(path: Path, bones: Skeleton) -> bool:
+    """Whether a path may find anything in a body of these bones."""
+    if path.root != "body" or path.constant is not None:
+        return True
+    held: object = bones
+    for step in path.steps:
+        if held is True or step.name in ("", "*") or not isinstance(held, tuple):
+            return held is not None
+        named = dict(held)
+        if step.name not in named and step.snake not in named:
+            return False
+        held = named.get(step.name)
+        held = named.get(step.snake) if held is None else held
+        if step.each:
+            return True
+    return True
 
 
 def find(value: object, steps: Sequence[Step]) -> Iterable[object]:
@@ -192,7 +255,10 @@ def measured(document: Document, alternatives: tuple[Path, ...]) -> Quantity | N
     for path in alternatives:
         if path.constant is not None:
             return quantity_of(path.constant)
-        amount = _amount(list(find(document.get(path.root), path.steps)), path.measure)
+        found = at(document, path)
+        if found == ():
+            continue
+        amount = _amount(list(found), path.measure)
         if amount is not None:
             return amount
     return None
@@ -216,7 +282,7 @@ def texts(document: Document, alternatives: tuple[Path, ...]) -> Iterator[str]:
         if path.constant is not None:
             yield path.constant
             continue
-        for value in find(document.get(path.root), path.steps):
+        for value in at(document, path):
             text = scalar_text(value)
             if text:
                 yield text
@@ -225,10 +291,32 @@ def texts(document: Document, alternatives: tuple[Path, ...]) -> Iterator[str]:
 Predicate = Callable[[Document], bool]
 
 
+def _is_there(document: Document, path: Path) -> bool:
+    found = at(document, path)
+    return bool(found) if isinstance(found, tuple) else any(True for _ in found)
+
+
+def first_name(text: str) -> tuple[str, str] | None:
+    """The member of the body without which a predicate cannot hold, by its two spellings; None: any may do."""
+    first = text.split(" & ", maxsplit=1)[0].strip()
+    compared = re.match(r"(?:[^\[=~]|\[[^\]]*\])+", first)
+    if first.startswith("!") or compared is None:
+        return None
+    path = _parse_one(compared[0])
+    if path.root != "body" or not path.steps or path.steps[0].name in ("", "*"):
+        return None
+    return path.steps[0].name, path.steps[0].snake
+
+
 @cache
 def predicate(text: str) -> Predicate:
     """The predicate written as `text`."""
     parts = tuple(_condition(part.strip()) for part in text.split(" & "))
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        first, second = parts
+        return lambda document: first(document) and second(document)
     return lambda document: all(part(document) for part in parts)
 
 
@@ -239,7 +327,7 @@ def _condition(text: str) -> Predicate:
     compared = re.match(r"(?P<path>(?:[^\[=~]|\[[^\]]*\])+)(?P<sign>[=~])(?P<value>.*)$", text)
     if compared is None:
         path = _parse_one(text)
-        return lambda document: any(True for _ in find(document.get(path.root), path.steps))
+        return lambda document: _is_there(document, path)
     path, value = _parse_one(compared["path"]), compared["value"]
     if compared["sign"] == "=":
         return lambda document: value in texts(document, (path,))

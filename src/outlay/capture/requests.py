@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from outlay.capture.paths import Term, find
+from outlay.capture.paths import Term, at
 from outlay.capture.plain import members
 from outlay.capture.streams import decode
 from outlay.model import Parameter
@@ -34,9 +34,13 @@ def parameters_of(request: object, terms: Mapping[str, Term]) -> dict[str, Param
     found: dict[str, Parameter] = {}
     if not request:
         return found
+    document = {"body": request}
+    named = request if isinstance(request, Mapping) else {}
     for name, term in terms.items():
         for path in term:
-            value = next((value for value in find(request, path.steps) if _is_parameter(value)), None)
+            if path.names and path.names[0][0] not in named and path.names[0][1] not in named:
+                continue
+            value = next((value for value in at(document, path) if _is_parameter(value)), None)
             if value is not None:
                 found[name] = _parameter(value)
                 break

@@ -173,6 +173,11 @@ def _read_text(reading: Reading, text: str | bytes | bytearray | memoryview) -> 
             reading.streamed = True
             reading.frames.extend(unwrapped(frame) for frame in event_stream(data))
             return
+        if data[:1] == b"{":
+            whole = decode(data)  # The common case, without a copy as text.
+            if isinstance(whole, dict):
+                reading.frames.append(unwrapped(whole))
+                return
         text = data.decode("utf-8", "replace")
     body = text.strip().lstrip("\ufeff")
     parsed = decode(body)
