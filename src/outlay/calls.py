@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager
 from contextvars import ContextVar
@@ -89,8 +90,28 @@ def listening(listener: Listener, surrounding: Callable[[], Attribution]) -> Ite
         _listener.reset(heard)
 
 
+_observers: tuple[Listener, ...] = ()
+_observing = threading.Lock()
+
+
+def observe(observer: Listener) -> Callable[[], None]:
+    """`observer` is told of all that this process records, until the function given back is called."""
+    global _observers  # noqa: PLW0603 - a tuple put in the place of the last is read without a lock
+    with _observing:
+        _observers = (*_observers, observer)
+
+    def stop() -> None:
+        global _observers  # noqa: PLW0603 - as above
+        with _observing:
+            _observers = tuple(one for one in _observers if one is not observer)
+
+    return stop
+
+
 def told(receipt: Receipt) -> Receipt:
     """Tell whoever listens of a receipt, which is given back."""
+    for observer in _observers:
+        observer(receipt)
     listener = _listener.get()
     if listener is not None:
         listener(receipt)
