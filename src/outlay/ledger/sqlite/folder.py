@@ -16,6 +16,7 @@ import apsw
 
 from outlay.clock import QUARTER_HOUR_MICROSECONDS, local_day
 from outlay.errors import LedgerError
+from outlay.ledger import cells
 from outlay.ledger.folding import Folded, cap, fold_rows
 from outlay.ledger.rollups import VALUES_A_DAY, WIDE
 from outlay.ledger.sqlite import folding
@@ -83,7 +84,7 @@ class Folder:
 
     def sum(self, unfolded: Iterable[object]) -> Folded:
         """The cells of some rows of the query `to_fold`."""
-        return fold_rows(unfolded, self.day_of, folding.shares_of)
+        return fold_rows(unfolded, self.day_of, cells.shares_of)
 
     def day_of(self, quarter_hour: int) -> int:
         """The home zone's day of a quarter hour."""

@@ -123,7 +123,7 @@ class SqliteStore(SqliteBudgets, SqliteServing):
 
     def audit(self) -> AuditReport:
         """See LedgerStore.audit."""
-        return auditing.audit(self._connections, self._book, self._folder, self._accounts)
+        return auditing.audit(self._connections, self._book, self.home_zone, self._accounts)
 
     # --- prices and settings
 

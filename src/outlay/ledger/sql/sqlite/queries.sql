@@ -143,11 +143,17 @@ entry.sign = 1 AND NOT EXISTS (
     WHERE later.corrects = coalesce(entry.corrects, entry.seq) AND later.seq > entry.seq AND later.recorded_at <= ?
 )
 
--- name: to_fold
+-- name: audit_folded
 SELECT
     seq, occurred_from, coalesce(occurred_to, occurred_from), provider, service, operation, feature, environment,
     status, basis, customer, project, team, user, coalesce(job, 0), pricing, calls, sign, micro, pico, lines
-FROM entry WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+FROM entry WHERE seq <= (SELECT watermark FROM meta) ORDER BY seq
+
+-- name: audit_unfolded
+SELECT
+    seq, occurred_from, coalesce(occurred_to, occurred_from), provider, service, operation, feature, environment,
+    status, basis, customer, project, team, user, coalesce(job, 0), pricing, calls, sign, micro, pico, lines
+FROM entry WHERE seq > (SELECT watermark FROM meta) ORDER BY seq
 
 -- name: fold_cells
 INSERT INTO main.{table} ({keys}, {measures}) VALUES ({marks})
