@@ -14,12 +14,12 @@ from outlay.budgets.coverage import packed, unpacked
 from outlay.budgets.definition import changed, raised, read_budget
 from outlay.budgets.limits import BudgetIndex, dimensions_of, scope_of, uncovered
 from outlay.budgets.status import status, usage_block
-from outlay.budgets.terms import Asking, Budget, BudgetChange, BudgetStatus, Decision
+from outlay.budgets.terms import Asking, Budget, BudgetChange, BudgetStatus, Decision, Tier
 from outlay.clock import WindowName, window_of
 from outlay.errors import InvalidInput, NotFound
 from outlay.holding import Reservation
-from outlay.ledger.budget_store import AccountScope, KeptBudget, KeptReservation, NotedRefusal
-from outlay.model import Limit
+from outlay.ledger.budget_store import AccountScope, KeptBudget, KeptReservation, NotedRefusal, TierFilter
+from outlay.model import AccountKey, Limit
 from outlay.money import Money
 from outlay.reader import LedgerReader, loop_runs
 from outlay.reserving import Ask, Reserver, WorstCase
@@ -157,17 +157,23 @@ class LedgerBudgets(LedgerReader):
 
     # How budgets stand
 
-    def budgets(self, name: str | None = None, *, subject: str | None = None) -> list[BudgetStatus]:
+    def defined_budgets(self) -> list[Budget]:
+        """The budgets in force as they were set, by name."""
+        return sorted(self.reserver.refresh().budgets.values(), key=lambda one: one.name)
+
+    def budgets(
+        self, name: str | None = None, *, subject: str | None = None, fullest: int = SUBJECTS_SHOWN
+    ) -> list[BudgetStatus]:
         """How budgets stand now: spent, reserved, remaining, percent, pace, projected end; one for each account.
 
-        An `each` budget shows up to 1,000 subjects that spent in this window, or the one that is given.
+        An `each` budget shows the `fullest` of its subjects, the fullest first, or the one that is given.
         """
         self._flush()
         self.store.warm()
         self.store.expire(self.clock.now())
         index = self.reserver.refresh()
         chosen = index.budgets.values() if name is None else [self._budget(name)]
-        return [one for budget in chosen for one in self._statuses(index, budget, subject)]
+        return [one for budget in chosen for one in self._statuses(index, budget, subject, fullest)]
 
     def usage_block(self, *, meter: str | None = None, **dimensions: str) -> dict[str, object]:
         """{daily_used, daily_limit, monthly_used, …, warning} of the budgets that cover such a call.
@@ -200,14 +206,26 @@ class LedgerBudgets(LedgerReader):
             self.reserver.refresh()
         return self.reserver.ask(fields, body)
 
-    def _statuses(self, index: BudgetIndex, budget: Budget, subject: str | None) -> Iterable[BudgetStatus]:
+    def _statuses(
+        self, index: BudgetIndex, budget: Budget, subject: str | None, fullest: int
+    ) -> Iterable[BudgetStatus]:
         now = self.clock.now()
-        subjects = [""]
-        if budget.each is not None:
-            found = self.store.accounts_of(budget.name, scope_of(budget), now, SUBJECTS_SHOWN)
-            subjects = sorted({key.subject for key, _ in found}) if subject is None else [subject]
-        for one in subjects:
-            yield from self._stand(index.standing(budget, one, now, self.store.tier))
+        if budget.each is None or subject is not None:
+            return self._stand(index.standing(budget, subject or "", now, self.store.tier))
+        names = {key.subject for tier in budget.tiers for key in self._fullest(budget, tier, now, fullest)}
+        standing = [self._stand(index.standing(budget, one, now, self.store.tier)) for one in names]
+        standing.sort(key=lambda several: (-max(one.percent or 0 for one in several), several[0].key))
+        return [one for several in standing[:fullest] for one in several]
+
+    def _fullest(self, budget: Budget, tier: Tier, now: int, most: int) -> Iterable[AccountKey]:
+        """Who of a tier has spent most in any of its windows. Whose tier is none of the budget's is of the first."""
+        others = tuple(one.name for one in budget.tiers if one is not tier)
+        chosen = TierFilter(budget.each or "", None, others)
+        if tier is not budget.tiers[0]:
+            chosen = TierFilter(budget.each or "", tier.name)
+        for limit in tier.limits:
+            found = self.store.fullest(budget.name, scope_of(budget), limit.window, now, most, chosen)
+            yield from (key for key, _ in found)
 
     def _stand(self, limits: Iterable[Limit]) -> list[BudgetStatus]:
         several = list(limits)

@@ -266,7 +266,7 @@ def test_docs_cli_md_says_what_help_says() -> None:
 
 def test_every_command_and_every_option_has_help() -> None:
     texts = dict(help_texts())
-    assert len(texts) == 26
+    assert len(texts) > 30, "groups and what is in them"
     for name, text in texts.items():
         body = [line for line in text.splitlines()[1:] if line.strip()]
         assert not body[0].startswith("Options"), f"{name} says nothing of itself"

@@ -28,7 +28,7 @@ MEANINGS = {
     Exit.FINDING: "done, and something was found: audit not clean, prices to check, lines rejected",
     Exit.BAD_INPUT: "bad usage or bad input; nothing was written for it",
     Exit.LEDGER: "the ledger could not be opened, read or written",
-    Exit.NOT_FOUND: "no such event, job, request or price",
+    Exit.NOT_FOUND: "no such event, job, request, price or budget",
     Exit.INTERRUPTED: "interrupted",
 }
 
