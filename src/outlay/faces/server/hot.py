@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from outlay.errors import OutlayError
-from outlay.faces.server import cloudevents, hot_budgets
+from outlay.faces.server import cloudevents, hot_budgets, otlp
 from outlay.faces.server.access import Role
 from outlay.faces.server.exchange import Answer, Incoming, body_of, json_answer, problem_answer
 from outlay.faces.server.ingest import EventOutcome, batch_answer, built, outcomes_of, read_events
@@ -55,6 +55,7 @@ async def events(state: ServerState, request: Incoming) -> Answer:
 
 HOT: Final[dict[str, HotRoute]] = {
     "/v1/events": HotRoute(Role.INGEST, events),
+    "/v1/traces": HotRoute(Role.INGEST, otlp.traces),
     "/v1/reserve": HotRoute(Role.INGEST, hot_budgets.reserve),
     "/v1/settle": HotRoute(Role.INGEST, hot_budgets.settle),
     "/v1/release": HotRoute(Role.INGEST, hot_budgets.release),
