@@ -35,8 +35,7 @@ async def reserve(state: ServerState, request: Incoming) -> Answer:
     wait_s = _seconds(told, "wait_s", 0, state.settings.wait_seconds_max)
     deadline_s = _seconds(told, "deadline_s", 1, DEADLINE_SECONDS_MAX)
     work = Reserve(fields, body, wait_s=wait_s, deadline_s=deadline_s)
-    taken = await state.writer.do(work) or await _reserve_alone(state, work)
-    state.metrics.reservations[taken.code] += 1
+    taken = await taken_by(state, work)
     return json_answer(_reserved(taken, state.ledger.currency), 201 if taken.code == "reserved" else 200)
 
 
@@ -84,6 +83,13 @@ async def check(state: ServerState, request: Incoming) -> Answer:
     return json_answer({"fits": decision.granted, "action": decision.action.value, "refusals": refusals})
 
 
+async def taken_by(state: ServerState, work: Reserve) -> Taken:
+    """Take a reservation with those of others, or by itself where it must wait. Raises BudgetExceeded."""
+    taken = await state.writer.do(work) or await _reserve_alone(state, work)
+    state.metrics.reservations[taken.code] += 1
+    return taken
+
+
 async def _reserve_alone(state: ServerState, work: Reserve) -> Taken:
     """A reservation that waits, or takes a cheaper service: on a thread of its own, of which there are not many."""
     if state.waiters >= state.settings.waiting_max:
@@ -110,7 +116,7 @@ def _take(state: ServerState, work: Reserve) -> Taken:
         first.append(ask)
         return ask
 
-    return ledger.reserver.take(make, work.wait_s, work.deadline_s)
+    return ledger.reserver.take(work.make or make, work.wait_s, work.deadline_s)
 
 
 def _pool(state: ServerState) -> ThreadPoolExecutor:

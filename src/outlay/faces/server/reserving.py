@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,7 +38,10 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reserve(Work["Taken | None"]):
-    """A reservation that is asked for. Its answer is None where it must wait or go elsewhere: then it goes alone."""
+    """A reservation that is asked for. Its answer is None where it must wait or go elsewhere: then it goes alone.
+
+    `make` makes what it asks for, of another service if one is given, where fields and body do not say it all.
+    """
 
     def __init__(
         self,
@@ -47,19 +50,29 @@ class Reserve(Work["Taken | None"]):
         *,
         wait_s: float | None,
         deadline_s: float | None,
+        make: Callable[[str | None], Ask] | None = None,
     ) -> None:
         super().__init__()
         self.fields = fields
         self.body = body
+        self.make = make
         self.wait_s = wait_s
         self.deadline_s = deadline_s
 
 
 class Settle(Work[tuple[UsageEvent, Settled]]):
-    """A settlement: what happened in the place of what is held."""
+    """A settlement: what happened in the place of what is held; as fields, or as a whole `event`."""
 
-    def __init__(self, id: str, told: Mapping[str, Any], response: object | None, caller: Caller) -> None:
+    def __init__(
+        self,
+        id: str,
+        told: Mapping[str, Any],
+        response: object | None,
+        caller: Caller,
+        event: UsageEvent | None = None,
+    ) -> None:
         super().__init__()
+        self.event = event
         self.id = id
         self.told = told
         self.response = response
@@ -97,6 +110,8 @@ class Reservations:
 
     def _ask(self, work: Reserve) -> Ask | OutlayError:
         try:
+            if work.make is not None:
+                return work.make(None)
             return self._reserver.ask(work.fields, work.body)
         except OutlayError as error:
             return error
@@ -171,6 +186,8 @@ class Reservations:
         try:
             held = self.find(work.id, work.caller)
             told = work.caller.attributed(work.told)
+            if work.event is not None:
+                return Held(work.event, held.counted_at)
             fields = {
                 name: value for name in FIELDS if (value := getattr(held.event, name, None)) not in (None, {}, "")
             }
