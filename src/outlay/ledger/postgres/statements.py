@@ -24,7 +24,7 @@ Connection = psycopg.Connection[Row]
 
 _AT_A_TIME: Final = 5_000
 _MARK: Final = re.compile(r"\?(\d*)")
-_FILES: Final = ("queries.sql", "budgets.sql", "serving.sql", "retention.sql")
+_FILES: Final = ("queries.sql", "budgets.sql", "serving.sql", "retention.sql", "moving.sql")
 _ENTRY: Final = "{entry}"
 
 

@@ -13,6 +13,7 @@ from outlay.ledger.dialect import Row, named_statements
 
 LEAST: str = "min"
 GREATEST: str = "max"
+_FILES: Final = ("queries.sql", "budgets.sql", "serving.sql", "retention.sql", "moving.sql")
 SCHEMA_VERSION: Final = 5
 
 
@@ -60,7 +61,7 @@ def only(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
 
 @cache
 def _statements() -> dict[str, str]:
-    return named_statements("\n".join(map(_text, ("queries.sql", "budgets.sql", "serving.sql", "retention.sql"))))
+    return named_statements("\n".join(map(_text, _FILES)))
 
 
 def _text(name: str) -> str:
