@@ -180,9 +180,9 @@ def hook(http: Any, watch: Watch, sdk: Sdk, entry: Entry) -> bool:
             entry.http,
         )
         return False
-    sending = _send_async(original) if entry.style in (Style.ASYNC, Style.ASYNC_CONTEXT) else _send(original)
-    setattr(sending, _HOOK, watch)
-    http.send = functools.update_wrapper(sending, original)
+    wrapped = sending_async(original) if entry.style in (Style.ASYNC, Style.ASYNC_CONTEXT) else sending(original)
+    setattr(wrapped, _HOOK, watch)
+    http.send = functools.update_wrapper(wrapped, original)
     _hooked.add(http)
     return True
 
@@ -195,7 +195,9 @@ def unhook(watch: Watch) -> None:
             _hooked.discard(http)
 
 
-def _send(original: Function) -> Function:
+def sending(original: Function) -> Function:
+    """Around an HTTP client's `send`: what is sent while an operation is under way is an attempt of it."""
+
     def send(request: Any, *arguments: Any, **named: Any) -> Any:
         operation = CURRENT.get()
         if operation is None:
@@ -212,7 +214,9 @@ def _send(original: Function) -> Function:
     return send
 
 
-def _send_async(original: Function) -> Function:
+def sending_async(original: Function) -> Function:
+    """The same for an asynchronous client."""
+
     async def send(request: Any, *arguments: Any, **named: Any) -> Any:
         operation = CURRENT.get()
         if operation is None:
