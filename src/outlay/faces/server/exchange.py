@@ -14,7 +14,8 @@ from outlay.faces.server.limits import Receive, read_body, unpack
 from outlay.faces.server.problems import problem_body, problem_headers, status_of
 from outlay.faces.server.state import ServerState
 
-JSON: Final = (b"content-type", b"application/json")
+_JSON_TYPE: Final = b"application/json"
+JSON: Final = (b"content-type", _JSON_TYPE)
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
 
 
@@ -37,12 +38,16 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def content_type(self) -> str:
         """The media type, lower case, without parameters."""
-        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        told = self.headers.get(b"content-type", b"")
+        if told == _JSON_TYPE:
+            return "application/json"
+        return told.partition(b";")[0].strip().lower().decode("latin-1")
 
     @property
     def encoding(self) -> str:
         """The content-encoding, lower case."""
-        return self.headers.get(b"content-encoding", b"").strip().lower().decode("latin-1")
+        told = self.headers.get(b"content-encoding")
+        return "" if told is None else told.strip().lower().decode("latin-1")
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

@@ -12,9 +12,18 @@ from outlay.errors import OutlayError
 from outlay.faces.server import cloudevents, hot_budgets, otlp
 from outlay.faces.server.access import Role
 from outlay.faces.server.exchange import Answer, Incoming, body_of, json_answer, problem_answer
-from outlay.faces.server.ingest import EventOutcome, batch_answer, built, outcomes_of, read_events
-from outlay.faces.server.limits import ASIDE_BYTES
+from outlay.faces.server.ingest import (
+    JSON_TYPES,
+    EventOutcome,
+    batch_answer,
+    built,
+    outcome_of,
+    outcomes_of,
+    read_events,
+)
+from outlay.faces.server.limits import ASIDE_BYTES, read_json
 from outlay.faces.server.state import ServerState
+from outlay.faces.server.writer import Events
 from outlay.model import UsageEvent
 
 Handler = Callable[[ServerState, Incoming], Awaitable[Answer]]
@@ -31,6 +40,10 @@ async def events(state: ServerState, request: Incoming) -> Answer:
     """POST /v1/events: one event, an array, or lines; plain or as CloudEvents. An outcome for each."""
     body = await body_of(state, request)
     currency = state.ledger.currency
+    plain = request.content_type == JSON_TYPES[0] and not cloudevents.is_one(JSON_TYPES[0], request.headers)
+    if plain and body.startswith(b"{"):
+        # By far the most frequent request: one event by itself, without the lists that a batch needs.
+        return await _event(state, request, read_json(body, state.settings.depth_max))
 
     def read() -> tuple[list[Any], list[UsageEvent | OutlayError], bool]:
         if cloudevents.is_one(request.content_type, request.headers):
@@ -45,12 +58,27 @@ async def events(state: ServerState, request: Incoming) -> Answer:
     found = outcomes_of(values, items, kept, currency)
     for one in found:
         state.metrics.events[one.code if isinstance(one, OutlayError) else one.outcome] += 1
-    if not single:
-        return json_answer(batch_answer(values, found))
-    first = found[0]
-    if isinstance(first, EventOutcome):
-        return json_answer(first, 201 if first.outcome == "created" else 200)
-    return problem_answer(first)
+    return _alone(found[0]) if single else json_answer(batch_answer(values, found))
+
+
+async def _event(state: ServerState, request: Incoming, value: Any) -> Answer:
+    currency = state.ledger.currency
+    found: EventOutcome | OutlayError
+    (item,) = built((value,), request.caller, state.clock.now(), currency)
+    if isinstance(item, UsageEvent):
+        (kept,) = await state.writer.do(Events((item,), tolerant=False))
+        found = outcome_of(0, item, kept, currency)
+    else:
+        found = item
+    state.metrics.events[found.code if isinstance(found, OutlayError) else found.outcome] += 1
+    return _alone(found)
+
+
+def _alone(found: EventOutcome | OutlayError) -> Answer:
+    """The answer to one event by itself."""
+    if isinstance(found, EventOutcome):
+        return json_answer(found, 201 if found.outcome == "created" else 200)
+    return problem_answer(found)
 
 
 HOT: Final[dict[str, HotRoute]] = {

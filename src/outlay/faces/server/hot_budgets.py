@@ -11,12 +11,12 @@ from typing import Any, Final
 from outlay.budgets.decide import exceeded
 from outlay.errors import InvalidInput, NotFound, Overloaded
 from outlay.faces.server.exchange import Answer, Incoming, body_of, json_answer
+from outlay.faces.server.ingest import amount_text
 from outlay.faces.server.limits import read_json
 from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.state import ServerState
 from outlay.ledger.budget_store import Settled
 from outlay.model import UsageEvent
-from outlay.money import pico_to_decimal
 from outlay.reserving import Ask, Taken
 
 DEADLINE_SECONDS_MAX: Final = 604_800
@@ -162,7 +162,7 @@ def _reserved(taken: Taken, currency: str) -> dict[str, Any]:
         "id": ask.event.id,
         "outcome": taken.code,
         "service": ask.event.service,
-        "amount": None if amount is None else format(pico_to_decimal(amount), "f"),
+        "amount": None if amount is None else amount_text(amount),
         "currency": currency,
     }
     if taken.downgraded_from is not None:
@@ -178,7 +178,7 @@ def _settled(event: UsageEvent, settled: Settled, currency: str) -> dict[str, An
     return {
         "id": event.id,
         "outcome": settled.code,
-        "cost": None if rating is None else format(pico_to_decimal(rating.amount), "f"),
+        "cost": None if rating is None else amount_text(rating.amount),
         "currency": currency,
         "pricing_status": None if rating is None else rating.status.value,
         "overruns": [
@@ -186,8 +186,8 @@ def _settled(event: UsageEvent, settled: Settled, currency: str) -> dict[str, An
                 "budget": one.key.budget,
                 "subject": one.key.subject,
                 "window": one.key.window,
-                "held": format(pico_to_decimal(one.held), "f"),
-                "billed": format(pico_to_decimal(one.billed), "f"),
+                "held": amount_text(one.held),
+                "billed": amount_text(one.billed),
             }
             for one in settled.overruns
         ],

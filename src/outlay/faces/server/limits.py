@@ -42,7 +42,9 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], settings: Ser
     told = headers.get(b"content-length", b"")
     if told.isdigit() and int(told) > settings.body_bytes_max:
         raise _too_large(settings.body_bytes_max)
-    message = await receive() if told == b"0" else await _first(receive, settings)
+    # A connection whose request does not arrive in time is closed below (serving.PatientConnection): a timer for
+    # every request would cost more than the rest of the reading.
+    message = await receive()
     if message["type"] == "http.disconnect":
         raise Disconnected
     body: bytes = message.get("body", b"")
@@ -50,16 +52,6 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], settings: Ser
         _sized(body, settings)
         return body
     return await _rest(body, receive, settings)
-
-
-async def _first(receive: Receive, settings: ServerSettings) -> Message:
-    """The first message: most often there already, so that no timer is set for it."""
-    try:
-        async with asyncio.timeout(settings.body_seconds_max):
-            message: Message = await receive()
-            return message
-    except TimeoutError as error:
-        raise _too_slow(settings) from error
 
 
 async def _rest(body: bytes, receive: Receive, settings: ServerSettings) -> bytes:

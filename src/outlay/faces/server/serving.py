@@ -68,6 +68,7 @@ def _uvicorn_settings(app: Service, settings: ServerSettings) -> uvicorn.Config:
 
     class Connection(PatientConnection):
         header_seconds_max = settings.header_seconds_max
+        body_seconds_max = settings.body_seconds_max
 
     return uvicorn.Config(
         app,
@@ -100,44 +101,54 @@ class _Server(uvicorn.Server):
 
 
 class PatientConnection(HttpToolsProtocol):
-    """A connection that is closed when a request's headers take too long: a slow client holds no place for ever."""
+    """A connection that is closed when a request takes too long to arrive: a slow client holds no place for ever.
+
+    One timer a connection looks from time to time; a timer for every request would cost more than its parsing.
+    """
 
     header_seconds_max = 15.0
-    _patience: asyncio.TimerHandle | None = None
+    body_seconds_max = 30.0
+    _look: asyncio.TimerHandle | None = None
+    _headers_since_s = 0.0
+    _body_since_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first headers."""
         super().connection_made(transport)
-        self._wait()
+        self._headers_since_s = self.loop.time()
+        self._look = self.loop.call_later(self.header_seconds_max, self._look_again)
 
     def on_message_begin(self) -> None:
         """A request begins; its headers are waited for."""
-        self._wait()
+        self._headers_since_s = self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The headers are there."""
-        self._stop_waiting()
+        """The headers are there; the body is waited for."""
+        self._headers_since_s, self._body_since_s = 0.0, self.loop.time()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of the request is there."""
+        self._body_since_s = 0.0
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        self._stop_waiting()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        if self._patience is None:
-            self._patience = self.loop.call_later(self.header_seconds_max, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _give_up(self) -> None:
-        self._patience = None
-        if not self.transport.is_closing():
+    def _look_again(self) -> None:
+        now_s = self.loop.time()
+        slow_headers = self._headers_since_s and now_s - self._headers_since_s >= self.header_seconds_max
+        # Twice the time, so that an answer that says so comes first where somebody reads the body.
+        slow_body = self._body_since_s and now_s - self._body_since_s >= 2 * self.body_seconds_max
+        if (slow_headers or slow_body) and not self.transport.is_closing():
             self.transport.close()
+            return
+        self._look = self.loop.call_later(self.header_seconds_max, self._look_again)
 
 
 def _raise_file_limit() -> None:
