@@ -207,6 +207,9 @@ class RemoteReservation(Reservation):
         kept = {name: value for name, value in self._asked.fields.items() if name not in OF_THE_REQUEST}
         return {**kept, "service": self.service, "usage": usage, **fields}
 
+    def _settle_usage(self, usage: Mapping[str, Any] | None) -> Receipt:
+        return self._settle(self._told(usage, {}))
+
     def _settle(self, call: Mapping[str, Any]) -> Receipt:
         event = self._happened(call)
         if not self._held:

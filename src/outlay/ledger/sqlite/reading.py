@@ -81,7 +81,5 @@ def _page(
         statement = sql("page_down" if filter.newest_first else "page_up")
         bounds = (at, 0) if filter.newest_first else (at, last)
         decoder = Decoder(connection, names)
-        rows = connection.execute(
-            statement.replace("{conditions}", joined(conditions)), (*bounds, *bindings, size)
-        )
+        rows = connection.execute(statement.replace("{conditions}", joined(conditions)), (*bounds, *bindings, size))
         return [decoder.entry(row) for row in rows]

@@ -41,7 +41,7 @@ from outlay.ledger.sqlite.connections import Connections, Meta, meta_of, read_me
 from outlay.ledger.sqlite.statements import first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.ledger.store import Amendment, StaleBook
-from outlay.model import Account, AccountKey, Entry, Outcome, Share
+from outlay.model import Account, AccountKey, Appended, Entry, Outcome, Share
 from outlay.money import PICO_PER_MICRO
 
 STATES: Final = (
@@ -92,42 +92,52 @@ class Reservations:
         """See BudgetStore.reserve_many."""
         write: Write | None = None
         results = []
-        with _NAMED_ERRORS, self._connections.writing() as connection:
-            for one in asked:
-                row = only(connection, "reserving", (one.id,))
-                if write is None:
-                    write = self._write(connection, meta_of(row), epoch)
-                if row[4] is not None and row[4] <= one.now:
-                    self._expire(write, one.now)
-                    row = only(connection, "reserving", (one.id,))
-                results.append(self._reserve(write, one, waited_for=bool(row[5]), known=bool(row[6])))
+        with _NAMED_ERRORS:
+            # As much as can be is done before the lock is taken: nobody else writes while it is held.
+            names = self._book.newest
+            rows = writing.prepare([one.estimate for one in asked], names)
+            held = [accounts.held_by(one.limits) for one in asked]
+            packed = [(encode_shares(shares), _packed(row)) for shares, row in zip(held, rows, strict=True)]
+            with self._connections.writing() as connection:
+                for one, shares, (told, estimate) in zip(asked, held, packed, strict=True):
+                    found = only(connection, "reserving", (one.id,))
+                    if write is None:
+                        write = self._write(connection, meta_of(found), epoch)
+                    if found[4] is not None and found[4] <= one.now:
+                        self._expire(write, one.now)
+                        found = only(connection, "reserving", (one.id,))
+                    ready = estimate if write.meta.epoch == names.epoch else None
+                    blobs = (told, ready or _encode_row(write.row(one.estimate)))
+                    results.append(self._reserve(write, one, shares, blobs, found))
         self._remember(write)
         return results
 
-    def _reserve(self, write: Write, asked: Reserving, *, waited_for: bool, known: bool) -> Reserved:
+    def _reserve(
+        self, write: Write, asked: Reserving, shares: Sequence[Share], blobs: tuple[bytes, bytes], found: Row
+    ) -> Reserved:
+        """`blobs` are the shares and the estimate as they are kept, `found` the row of `reserving`."""
         connection = write.connection
-        if known:
+        waited_for = bool(found[5])
+        if found[6]:
             row = only(connection, "reservation", (asked.id,))
             if STATES[row[0]] is not ReservationState.RELEASED:
                 return Reserved(code=_known_code(row, asked), accounts={})
         limits = asked.limits
         kept = [find(connection, limit.key) for limit in limits]
-        found = {limit.key: account or _NOTHING for limit, account in zip(limits, kept, strict=True)}
-        fitting = all(accounts.fits(limit, found[limit.key]) for limit in limits)
+        read = {limit.key: account or _NOTHING for limit, account in zip(limits, kept, strict=True)}
+        fitting = all(accounts.fits(limit, read[limit.key]) for limit in limits)
         queued = fitting and waited_for and _others_first(connection, asked)
         if not fitting or queued:
             if asked.waits:
                 _queue(connection, asked)
-            return Reserved(code="refused", accounts=found, queued=queued)
-        shares = accounts.held_by(limits)
+            return Reserved(code="refused", accounts=read, queued=queued)
         for share, account in zip(shares, kept, strict=True):
             put(connection, share, account, share.amount, 0)
-        estimate = _encode_row(write.row(asked.estimate))
-        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, encode_shares(shares), estimate)
+        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, *blobs)
         connection.execute(_PUT_RESERVATION, bound)
         if asked.waits and waited_for:
             connection.execute(sql("drop_waiter"), (asked.id,))
-        return Reserved(code="reserved", accounts=found)
+        return Reserved(code="reserved", accounts=read)
 
     def stop_waiting(self, id: str) -> None:
         """See BudgetStore.stop_waiting."""
@@ -138,28 +148,31 @@ class Reservations:
 
     def settle(self, settlements: Sequence[Settling], epoch: int | None) -> list[Settled]:
         """See BudgetStore.settle_many."""
-        for one in settlements:
-            rules.check_storable(one.entry)
         write: Write | None = None
         results = []
+        names = self._book.newest
+        rows = writing.prepare([one.entry for one in settlements], names)
         with _NAMED_ERRORS, self._connections.writing() as connection:
-            for one in settlements:
+            for one, row in zip(settlements, rows, strict=True):
                 if write is None:
                     write = self._write(connection, read_meta(connection), epoch)
-                results.append(self._settle(write, one.id, one.entry))
+                ready = row if write.meta.epoch == names.epoch else None
+                results.append(self._settle(write, one.id, one.entry, ready))
         self._remember(write)
         return results
 
-    def _settle(self, write: Write, id: str, entry: Entry) -> Settled:
-        row = first(write.connection, "reservation", (id,))
-        if row is None:
+    def _settle(self, write: Write, id: str, entry: Entry, ready: list[Any] | None) -> Settled:
+        """`ready` is the entry's row, if its names were known before the transaction."""
+        found = first(write.connection, "reservation", (id,))
+        if found is None:
             return _UNKNOWN
-        state, shares, root = STATES[row[0]], decode_shares(row[4]), row[5]
+        state, shares, root = STATES[found[0]], decode_shares(found[4]), found[5]
         if state is ReservationState.EXPIRED:
             return self._settle_late(write, id, entry, root, shares)
         if state is ReservationState.SETTLED:
             return self._settle_again(write, id, entry, root)
-        return self._settle_held(write, id, entry, state, shares)
+        result = writing.append_within(write, entry, ready)
+        return self._settle_held(write, id, result, entry.recorded_at, state, shares)
 
     def _settle_again(self, write: Write, id: str, entry: Entry, root: int) -> Settled:
         live = rules.live_version(write.event(root))
@@ -172,9 +185,8 @@ class Reservations:
         return Settled(code=rules.conflict_code(live, entry) if live.event.id == id else Outcome.SEEN, entry=live)
 
     def _settle_held(
-        self, write: Write, id: str, entry: Entry, state: ReservationState, shares: Sequence[Share]
+        self, write: Write, id: str, result: Appended, at: Instant, state: ReservationState, shares: Sequence[Share]
     ) -> Settled:
-        result = writing.append_within(write, entry)
         if result.entry is None or result.code not in (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN):
             return Settled(code=result.code, entry=result.entry)
         still_held = state is ReservationState.OPEN
@@ -183,7 +195,7 @@ class Reservations:
             over = self._book_entries(write, id, [result.entry], shares, free=still_held)
         else:
             if still_held:
-                _let_go(write.connection, shares, entry.recorded_at)
+                _let_go(write.connection, shares, at)
             _hold_nothing(write.connection, id)
             self._count_sighting(write)
         root = rules.root_of(result.entry)
@@ -359,6 +371,11 @@ class _NamedErrors:
 
 
 _NAMED_ERRORS: Final = _NamedErrors()
+
+
+def _packed(row: list[Any] | None) -> bytes | None:
+    """The row of an estimate as it is kept."""
+    return None if row is None else _encode_row(row)
 
 
 def _known_code(known: Row, asked: Reserving) -> str:

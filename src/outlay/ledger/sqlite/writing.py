@@ -157,10 +157,10 @@ def _append_all_new(
     return [Appended(_CREATED, _numbered(entry, first + at)) for at, entry in enumerate(entries)]
 
 
-def append_within(write: Write, entry: Entry) -> Appended:
-    """Append one entry in a transaction that does more."""
+def append_within(write: Write, entry: Entry, row: list[Any] | None = None) -> Appended:
+    """Append one entry in a transaction that does more. `row` is what `prepare` gave, if its epoch still holds."""
     key = (rules.identity_day(entry.event), rules.identity_hash(entry.event.id))
-    return _append_one(write, entry, write.row(entry), key)
+    return _append_one(write, entry, write.row(entry) if row is None else row, key)
 
 
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:
