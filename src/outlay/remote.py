@@ -7,6 +7,7 @@ the id it was given here, so that nothing is lost and nothing counts twice.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -29,12 +30,15 @@ from outlay.clock import Clock, Instant, isoformat, zone_info
 from outlay.config import load_client_settings
 from outlay.errors import EventConflict, InvalidInput, LedgerError, OutlayError, Overloaded
 from outlay.ledger.store import LedgerStore, Retained
-from outlay.model import AuditReport, CostTable, Outcome, Rate, Recorded, UsageEvent
+from outlay.model import AuditReport, CostTable, Outcome, Rate, Rating, Recorded, UsageEvent
 from outlay.pricing.book import PriceBook
 from outlay.pricing.catalogue import shipped
 from outlay.receipt import JOURNALED, PRICED, Receipt
+from outlay.recorder import Recorder
 from outlay.remote_budgets import RemoteBudgets
-from outlay.remote_transport import ServerUnreachable, Transport
+from outlay.remote_reserving import RemoteReserver
+from outlay.remote_transport import ServerUnreachable, Transport, not_remote
+from outlay.reserving import Reserver
 from outlay.spool import Spool
 from outlay.wire import (
     LedgerFacts,
@@ -68,9 +72,20 @@ class NoStore:
         raise not_remote(f"the ledger's store ({name})")
 
 
-def not_remote(what: str) -> LedgerError:
-    """The error for what only the server's own host can do."""
-    return LedgerError(f"{what} is out of reach from here; do this on the server's host", code="not_remote")
+class RemoteRecorder:
+    """In the place of the recorder: it only rates, by asking the server."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Rates by the server's prices."""
+        self._transport = transport
+
+    def rate(self, event: UsageEvent) -> Rating:
+        """What the event costs under the server's book."""
+        sent = self._transport.send("POST", "/v1/price", SentReceipt, event, exact=True)
+        return received_receipt(sent).rating
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise not_remote(f"the ledger's recorder ({name})")
 
 
 class RemoteLedger(RemoteBudgets, Ledger):
@@ -85,6 +100,10 @@ class RemoteLedger(RemoteBudgets, Ledger):
         self.currency = currency
         self.closed = False
         self.store = cast("LedgerStore", NoStore(transport.address))
+        self.recorder = cast("Recorder", RemoteRecorder(transport))
+        self.budgets_told = RemoteReserver(self)
+        self.reserver = cast("Reserver", self.budgets_told)
+        self.capture_failures = Counter()
         self._zone = zone
         self._facts: LedgerFacts | None = None
         self._known: dict[tuple[str, str], bool] = {}
@@ -313,6 +332,7 @@ class RemoteLedger(RemoteBudgets, Ledger):
 
     def _meet(self) -> LedgerFacts:
         facts = self.transport.ask("/v1/ledger", LedgerFacts)
+        self.budgets_told.refresh()
         self._facts, self.currency, self._zone = facts, facts.currency, facts.zone
         return facts
 
@@ -337,15 +357,12 @@ class RemoteLedger(RemoteBudgets, Ledger):
         return known
 
     def _priced(self, event: UsageEvent) -> Receipt:
-        return received_receipt(self.transport.send("POST", "/v1/price", SentReceipt, event, exact=True))
+        return Receipt(event, PRICED, self.currency, self.recorder.rate(event))
 
     def _journaled(self, event: UsageEvent, wait: bool) -> Receipt | None:
         if self.spool is not None and wait and self.transport.is_away:
             wait = False
-        found = super()._journaled(event, wait)
-        if found is not None:
-            found.rater = lambda one: self._priced(one).rating
-        return found
+        return super()._journaled(event, wait)
 
     def _record(self, event: UsageEvent, *, tolerant: bool, measured: bool = False) -> Receipt:
         try:

@@ -9,9 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from outlay.arguments import When, read_text, read_when
-from outlay.budgeting import WAIT_SECONDS_MAX, LedgerBudgets
+from outlay.budgeting import SUBJECTS_SHOWN, WAIT_SECONDS_MAX, LedgerBudgets
+from outlay.budgets.decide import fails_open
 from outlay.budgets.definition import read_budget
-from outlay.budgets.terms import Budget, BudgetChange, BudgetStatus, Decision
+from outlay.budgets.limits import dimensions_of
+from outlay.budgets.terms import Asking, Budget, BudgetChange, BudgetStatus, Decision
 from outlay.clock import WindowName, isoformat
 from outlay.errors import InvalidInput, LedgerError
 from outlay.holding import Reservation
@@ -20,7 +22,7 @@ from outlay.model import UsageEvent
 from outlay.money import Money
 from outlay.reader import loop_runs
 from outlay.receipt import Receipt
-from outlay.remote_reserving import Asked, RemoteReservation
+from outlay.remote_reserving import Asked, RemoteReservation, RemoteReserver
 from outlay.remote_transport import Transport
 from outlay.reserving import WorstCase
 from outlay.wire import LedgerFacts, SentRefusals, SentWorth, sendable
@@ -32,6 +34,7 @@ class RemoteBudgets(LedgerBudgets):
     """What a ledger does about budgets, done by its server."""
 
     transport: Transport
+    budgets_told: RemoteReserver
     _facts: LedgerFacts | None
     _zone: str
 
@@ -126,10 +129,18 @@ class RemoteBudgets(LedgerBudgets):
 
     # How budgets stand
 
-    def budgets(self, name: str | None = None, *, subject: str | None = None) -> list[BudgetStatus]:
+    def defined_budgets(self) -> list[Budget]:
+        """As `Ledger.defined_budgets`."""
+        return self.transport.ask("/v1/budgets-in-force", list[Budget], {"whole": "true"})
+
+    def budgets(
+        self, name: str | None = None, *, subject: str | None = None, fullest: int = SUBJECTS_SHOWN
+    ) -> list[BudgetStatus]:
         """As `Ledger.budgets`."""
         self._flush()
-        told: dict[str, str | list[str]] = {} if subject is None else {"subject": subject}
+        told: dict[str, str | list[str]] = {"fullest": str(fullest)}
+        if subject is not None:
+            told["subject"] = subject
         path = "/v1/budgets" if name is None else _path(name, "status")
         return self.transport.ask(path, list[BudgetStatus], told)
 
@@ -158,9 +169,14 @@ class RemoteBudgets(LedgerBudgets):
 
     # What a reservation needs
 
-    def fails_open(self) -> bool:
-        """Whether calls may go while the server is away, as every refusing budget said when it was last asked."""
-        return self._facts is not None and self._facts.fails_open
+    def fails_open(self, event: UsageEvent) -> bool:
+        """Whether a call may go while the server is away: every refusing budget that covers it says so.
+
+        It is as the server said last; a process that never heard of its budgets lets nothing go.
+        """
+        asking = Asking(amount=0, calls=event.count)
+        limits = self.budgets_told.known.limits(dimensions_of(event), self.clock.now(), asking)
+        return self._facts is not None and fails_open(limits)
 
     def keep_event(self, event: UsageEvent) -> Receipt:
         """Keep a finished call; in the spool where the server is away."""

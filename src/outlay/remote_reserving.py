@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from msgspec.structs import replace
 
 from outlay.budgets.bounds import bound, written
-from outlay.budgets.terms import Bound
-from outlay.calls import inherited
+from outlay.budgets.limits import BudgetIndex, dimensions_of
+from outlay.budgets.terms import Asking, Bound, Budget
+from outlay.calls import inherited, told
 from outlay.capture.intake import build_event, make_id
 from outlay.clock import Clock
 from outlay.errors import InvalidInput, LedgerError, NotFound
@@ -17,8 +19,8 @@ from outlay.holding import OF_THE_REQUEST, Recording, Reservation
 from outlay.ledger.budget_store import Overrun
 from outlay.model import UsageEvent
 from outlay.receipt import Receipt
-from outlay.remote_transport import ANSWER_S, ServerUnreachable, Transport
-from outlay.reserving import WorstCase
+from outlay.remote_transport import ANSWER_S, ServerUnreachable, Transport, not_remote
+from outlay.reserving import NOTHING_RATED, Ask, WorstCase
 from outlay.wire import SentAsking, SentReservation, SentSettlement, plain_event, received_receipt
 
 BOUND_NEEDED: Final = "bound_needed"
@@ -27,6 +29,8 @@ BOUND_NEEDED: Final = "bound_needed"
 DOWNGRADES_MAX: Final = 20
 UNRESERVED: Final = "unreserved"
 WAIT_S_MAX: Final = 60.0
+BUDGETS_KEPT_S: Final = 1.0
+"""For how long a client takes the budgets for unchanged when it asks which may refuse a call."""
 
 
 class Keeping(Recording, Protocol):
@@ -35,8 +39,8 @@ class Keeping(Recording, Protocol):
     transport: Transport
     clock: Clock
 
-    def fails_open(self) -> bool:
-        """Whether calls may go while the server is away, as every refusing budget says."""
+    def fails_open(self, event: UsageEvent) -> bool:
+        """Whether a call may go while the server is away: every refusing budget that covers it says so."""
         ...
 
     def keep_event(self, event: UsageEvent) -> Receipt:
@@ -83,6 +87,52 @@ class Asked:
         )
 
 
+class RemoteReserver:
+    """In the place of the reserver, for those who ask which budgets may refuse a call. Limits are those that the
+    server told a moment ago; whether a call fits is asked of the server alone.
+    """
+
+    def __init__(self, keeping: Keeping) -> None:
+        """The budgets are read at first use."""
+        self._keeping = keeping
+        self._read_s: float | None = None
+        self.known = BudgetIndex(())
+
+    @property
+    def index(self) -> BudgetIndex:
+        """The budgets when this process last looked."""
+        return self.refresh() if self._read_s is None else self.known
+
+    def refresh(self) -> BudgetIndex:
+        """The budgets in force, or those of a second ago. Raises ServerUnreachable."""
+        now_s = time.monotonic()
+        if self._read_s is None or now_s - self._read_s > BUDGETS_KEPT_S:
+            self.known = BudgetIndex(self._keeping.transport.ask("/v1/budgets-in-force", list[Budget]))
+            self._read_s = now_s
+        return self.known
+
+    def ask(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None) -> Ask:
+        """The limits that cover a call. What it takes of them only the server knows, so they are asked nothing."""
+        asked = Asked(self._keeping, fields, body)
+        asking = Asking(amount=0, usage=asked.event.usage, calls=asked.event.count)
+        now = self._keeping.clock.now()
+        limits = self.index.limits(dimensions_of(asked.event), now, asking)
+        return Ask(
+            event=asked.event,
+            fields=asked.fields,
+            asking=asking,
+            rating=NOTHING_RATED,
+            limits=limits,
+            now=now,
+            epoch=-1,
+            found=next(iter(asked.bounds.values()), None),
+            body=body,
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise not_remote(f"what the reserver does ({name})")
+
+
 class RemoteReservation(Reservation):
     """What one call may cost, held by a server in every account that covers it."""
 
@@ -106,7 +156,7 @@ class RemoteReservation(Reservation):
         try:
             self._sent = self._ask_there()
         except ServerUnreachable:
-            if not self._keeping.fails_open():
+            if not self._keeping.fails_open(self._asked.event):
                 raise
             self.outcome = UNRESERVED
             return self
@@ -203,28 +253,40 @@ class RemoteReservation(Reservation):
             raise NotFound(f"no reservation {self.id!r} is in the ledger", code="no_such_reservation")
         return answer["outcome"]
 
+    def settle(
+        self, *, usage: Mapping[str, Any] | None = None, response: object | None = None, **fields: Any
+    ) -> Receipt:
+        """As `Reservation.settle`."""
+        now = self._keeping.clock.now()
+        calls = [self._told(usage, fields)]
+        if response is not None:
+            calls = self._keeping.calls_told(response, self._told(None, fields))
+            if usage is not None:
+                calls[0]["usage"] = {**(calls[0].get("usage") or {}), **usage}
+        receipt = self._settle(self._happened(calls[0], now), now)
+        for also in calls[1:]:
+            self._keeping.keep_call(also)
+        return receipt
+
     def _told(self, usage: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in self._asked.fields.items() if name not in OF_THE_REQUEST}
         return {**kept, "service": self.service, "usage": usage, **fields}
 
-    def _settle_usage(self, usage: Mapping[str, Any] | None) -> Receipt:
-        return self._settle(self._told(usage, {}))
-
-    def _settle(self, call: Mapping[str, Any]) -> Receipt:
-        event = self._happened(call)
+    def _settle(self, event: UsageEvent, now: int) -> Receipt:
         if not self._held:
             self.receipt = self._keeping.keep_event(event)
-            self.outcome, self._ended = self.receipt.outcome, True
-            return self.receipt
-        settled = self._keeping.transport.send("POST", "/v1/reservations/settle", SentSettlement, event, exact=True)
-        self.overruns = settled.overruns
-        self.receipt = received_receipt(settled.receipt)
+        else:
+            settled = self._keeping.transport.send(
+                "POST", "/v1/reservations/settle", SentSettlement, event, exact=True
+            )
+            self.overruns = settled.overruns
+            self.receipt = told(received_receipt(settled.receipt))
         self.outcome, self._ended = self.receipt.outcome, True
         return self.receipt
 
-    def _happened(self, call: Mapping[str, Any]) -> UsageEvent:
+    def _happened(self, call: Mapping[str, Any], now: int) -> UsageEvent:
         """The call as it was, at the time at which it was reserved."""
-        asked, sent, now = self._asked.event, self.take()._sent, self._keeping.clock.now()
+        asked, sent = self._asked.event, self.take()._sent
         event = build_event({**call, "id": None, "time": None}, now, self._keeping.currency, id=asked.id)
         since = asked.occurred_from if asked.time_given or sent is None else sent.started_at
         until = asked.occurred_to if asked.time_given else max(now, since)

@@ -44,6 +44,11 @@ class ServerUnreachable(LedgerError):
     code = "server_unreachable"
 
 
+def not_remote(what: str) -> LedgerError:
+    """The error for what only the server's own host can do."""
+    return LedgerError(f"{what} is out of reach from here; do this on the server's host", code="not_remote")
+
+
 class Transport:
     """One server and one key. Safe to share between threads and across forks."""
 

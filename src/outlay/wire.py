@@ -35,18 +35,15 @@ _TOLD_APART: Final = ("id", "time", "time_to")
 
 
 class LedgerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client must know of the ledger behind a server. `fails_open`: every refusing budget lets calls go
-    when the ledger cannot be asked.
-    """
+    """What a client must know of the ledger behind a server."""
 
     currency: str
     zone: str
     version: str
-    fails_open: bool = False
 
 
 class SentReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A receipt on its way: what stands in the ledger has an `entry`, what was only priced an event and its rating."""
+    """A receipt on its way: of what stands in the ledger the `entry`, of what was only priced event and rating."""
 
     outcome: str
     currency: str

@@ -6,14 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from msgspec.structs import replace
 
+from outlay.budgeting import SUBJECTS_SHOWN
 from outlay.budgets.coverage import unpacked
 from outlay.budgets.definition import mark_said
 from outlay.budgets.status import usage_block
 from outlay.budgets.terms import Budget, BudgetChange, BudgetStatus
 from outlay.clock import Instant, isoformat
 from outlay.errors import NotFound
-from outlay.faces.server.access import Caller
+from outlay.faces.server.access import Caller, Role
 from outlay.faces.server.models import (
     BudgetAnswer,
     BudgetSent,
@@ -29,6 +31,7 @@ from outlay.faces.server.routes.answering import (
     NAME_MAX,
     PROBLEMS,
     WHERE,
+    Anybody,
     Reads,
     Rules,
     State,
@@ -50,14 +53,19 @@ ONE: dict[int | str, dict[str, Any]] = {200: {"model": BudgetAnswer, "content": 
 STANDINGS: dict[int | str, dict[str, Any]] = {200: {"model": Standings, "content": {EXACT: {}}}}
 
 Subject = Annotated[str | None, Query(description="one user (customer, …) of an `each` budget", max_length=NAME_MAX)]
+Fullest = Annotated[
+    int, Query(description="so many accounts of an `each` budget, the fullest", ge=1, le=10_000)
+]
 Reason = Annotated[str, Query(description="why; kept in its history", min_length=1, max_length=NAME_MAX)]
 Who = Annotated[str, Query(description="whom the history names, beside the key", max_length=NAME_MAX)]
 
 
 @router.get("/v1/budgets", responses=STANDINGS)
-async def budgets(request: Request, caller: Reads, state: State, subject: Subject = None) -> Response:
+async def budgets(
+    request: Request, caller: Reads, state: State, subject: Subject = None, fullest: Fullest = SUBJECTS_SHOWN
+) -> Response:
     """How all budgets stand now, one row an account. A caller with a scope sees those of that scope."""
-    found = await in_thread(lambda: _standings(state, caller, None, subject))
+    found = await in_thread(lambda: _standings(state, caller, None, subject, fullest))
     return _stand(request, state, found)
 
 
@@ -102,10 +110,15 @@ async def raise_budget(request: Request, caller: Rules, state: State, name: str,
 
 @router.get("/v1/budgets/{name}/status", responses=STANDINGS)
 async def budget_status(
-    request: Request, caller: Reads, state: State, name: str, subject: Subject = None
+    request: Request,
+    caller: Reads,
+    state: State,
+    name: str,
+    subject: Subject = None,
+    fullest: Fullest = SUBJECTS_SHOWN,
 ) -> Response:
-    """How a budget stands now: up to 1,000 accounts that spent in this window, or the subject's."""
-    found = await in_thread(lambda: _standings(state, caller, name, subject))
+    """How a budget stands now: the fullest of its accounts in this window, or the subject's."""
+    found = await in_thread(lambda: _standings(state, caller, name, subject, fullest))
     return _stand(request, state, found)
 
 
@@ -130,6 +143,21 @@ async def budget_refusals(request: Request, caller: Reads, state: State, name: s
     if wants_exact(request):
         return exact(SentRefusals(count=count, refusals=tuple(found)))
     return plain({"count": count, "refusals": [_refusal(one, state.ledger.currency) for one in found]})
+
+
+@router.get("/v1/budgets-in-force", include_in_schema=False)
+async def budgets_in_force(caller: Anybody, state: State, whole: bool = False) -> Response:
+    """The budgets that may cover the caller's calls, for Outlay's own client: which refuse, which fail open."""
+
+    def look() -> list[Budget]:
+        if whole:
+            caller.must(Role.READ)
+            caller.must_see_all()
+            return state.ledger.defined_budgets()
+        every = state.ledger.reserver.refresh().budgets.values()
+        return [replace(one, raises=(), history=()) for one in every if _may_cover(one, caller)]
+
+    return exact(await in_thread(look))
 
 
 @router.get("/v1/uncovered-budgets", responses={200: {"model": list[str]}})
@@ -180,9 +208,11 @@ def changer(caller: Caller, who: str) -> str:
     return f"{who} by {caller.key}" if who and who != PROGRAM else caller.key
 
 
-def _standings(state: ServerState, caller: Caller, name: str | None, subject: str | None) -> list[BudgetStatus]:
+def _standings(
+    state: ServerState, caller: Caller, name: str | None, subject: str | None, fullest: int = SUBJECTS_SHOWN
+) -> list[BudgetStatus]:
     if not caller.scope:
-        return state.ledger.budgets(name, subject=subject)
+        return state.ledger.budgets(name, subject=subject, fullest=fullest)
     if name is not None:
         chosen = [_known(state, caller, name, removed=False)]
     else:
@@ -206,6 +236,10 @@ def _subject_of(budget: Budget, caller: Caller, subject: str | None) -> str | No
 def covers_only(budget: Budget, caller: Caller) -> bool:
     """Whether all that a budget counts lies in the caller's scope, so that its figures tell nothing of others."""
     return all(budget.where.get(name) == (value,) or budget.each == name for name, value in caller.scope.items())
+
+
+def _may_cover(budget: Budget, caller: Caller) -> bool:
+    return all(value in budget.where.get(name, (value,)) for name, value in caller.scope.items())
 
 
 def _known(state: ServerState, caller: Caller, name: str, *, removed: bool) -> Budget:

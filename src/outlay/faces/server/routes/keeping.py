@@ -35,7 +35,6 @@ from outlay.faces.server.routes.answering import (
     read_exact,
     wants_exact,
 )
-from outlay.faces.server.state import ServerState
 from outlay.wire import EXACT, LedgerFacts, sent_repricing
 
 router = APIRouter(tags=["keeping"], responses=PROBLEMS)
@@ -53,7 +52,8 @@ class StatementSent(msgspec.Struct, frozen=True, kw_only=True):
 @router.get("/v1/ledger", responses={200: {"model": FactsAnswer, "content": {EXACT: {}}}})
 async def facts(request: Request, caller: Anybody, state: State) -> Response:
     """The ledger's currency and home zone, and this server's version."""
-    found = await in_thread(lambda: _facts(state))
+    ledger = state.ledger
+    found = LedgerFacts(currency=ledger.currency, zone=ledger.store.home_zone, version=outlay.__version__)
     return exact(found) if wants_exact(request) else plain(found)
 
 
@@ -127,15 +127,3 @@ async def import_statement(request: Request, caller: Rules, state: State) -> Res
         raise InvalidInput("source names where the bill comes from", code="missing_field", field="source")
     told: dict[str, Any] = {"source": sent.source, "zone": sent.zone, "metered": sent.metered}
     return exact(await in_thread(lambda: state.ledger.import_statement(sent.rows, **told)))
-
-
-def _facts(state: ServerState) -> LedgerFacts:
-    ledger = state.ledger
-    index = ledger.reserver.refresh()
-    refusing = [budget for budget in index.budgets.values() if budget.action.value != "notify"]
-    return LedgerFacts(
-        currency=ledger.currency,
-        zone=ledger.store.home_zone,
-        version=outlay.__version__,
-        fails_open=all(budget.fail_open for budget in refusing),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
@@ -146,7 +147,7 @@ async def record(request: Request, caller: Records, state: State) -> Response:
     """Keep one call of Outlay's own client, and answer its receipt."""
     sent = await read_exact(request, EventSent)
     event = _received(sent.event, caller, state)
-    (result,) = await state.writer.record([event], tolerant=sent.tolerant)
+    (result,) = await _recorded(state, [event], tolerant=sent.tolerant)
     if isinstance(result, InvalidInput):
         raise result
     return exact(sent_receipt(_kept(event, result, state)))
@@ -160,9 +161,22 @@ async def record_group(request: Request, caller: Records, state: State) -> Respo
         raise InvalidInput(f"at most {CLIENTS_GROUP_MAX:,} events in a group", code="too_many_events")
     taken = await in_thread(lambda: [_taken(event, caller, state) for event in sent.events])
     events = [one for one in taken if isinstance(one, UsageEvent)]
-    results = iter(await state.writer.record(events, tolerant=sent.tolerant) if events else ())
+    results = iter(await _recorded(state, events, tolerant=sent.tolerant))
     both = zip(sent.events, taken, strict=True)
     return exact([_outcome(at, told, one, results, state) for at, (told, one) in enumerate(both)])
+
+
+async def _recorded(state: ServerState, events: list[UsageEvent], *, tolerant: bool) -> list[Appended | InvalidInput]:
+    """What became of each event. One that no ledger can hold stops no other."""
+    if not events:
+        return []
+    try:
+        return await state.writer.record(events, tolerant=tolerant)
+    except InvalidInput as error:
+        if len(events) == 1:
+            return [error]
+    each = await asyncio.gather(*(_recorded(state, [event], tolerant=tolerant) for event in events))
+    return [result for (result,) in each]
 
 
 def _taken(sent: UsageEvent, caller: Caller, state: ServerState) -> UsageEvent | InvalidInput:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from msgspec.structs import replace
@@ -17,9 +15,11 @@ from outlay.budgeting import WAIT_SECONDS_MAX
 from outlay.budgets.decide import exceeded
 from outlay.capture.intake import read_usage
 from outlay.clock import isoformat
-from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound
+from outlay.errors import InvalidInput
 from outlay.faces.server.access import Caller
+from outlay.faces.server.hot_budgets import taken_by
 from outlay.faces.server.models import Expired, Extension, Outcome, ReservationAnswer, ReservationId, WorstCaseAnswer
+from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.routes.answering import (
     PROBLEMS,
     Anybody,
@@ -36,15 +36,10 @@ from outlay.faces.server.routes.answering import (
 )
 from outlay.faces.server.routes.budgets import said
 from outlay.faces.server.state import ServerState
-from outlay.holding import SETTLED
 from outlay.ledger.budget_store import KeptReservation, Settled
-from outlay.ledger.rules import fingerprint
-from outlay.ledger.store import StaleBook
-from outlay.model import Appended, Entry, UsageEvent
-from outlay.model import Outcome as Code
+from outlay.model import UsageEvent
 from outlay.receipt import Receipt
-from outlay.recorder import conflict, rated_tolerantly
-from outlay.reserving import STALE_RETRIES_MAX, Ask, Taken
+from outlay.reserving import Ask, Taken
 from outlay.wire import (
     EXACT,
     SentAsking,
@@ -57,9 +52,7 @@ from outlay.wire import (
 
 router = APIRouter(tags=["reservations"], responses=PROBLEMS)
 BOUND_NEEDED: Final = "bound_needed"
-WAITING_MAX: Final = 64
 DEADLINE_SECONDS_MAX: Final = 604_800
-_waiting: Final[dict[int, CapacityLimiter]] = {}
 
 Wanted = Annotated[Literal["decision", "affordable"] | None, Query(description="what else is to be told")]
 
@@ -68,15 +61,33 @@ Wanted = Annotated[Literal["decision", "affordable"] | None, Query(description="
 async def reserve(request: Request, caller: Records, state: State) -> Response:
     """Hold what a call of Outlay's own client may cost at worst. It may wait, so it has threads of its own."""
     sent = await read_exact(request, SentAsking)
-    _check_waits(sent, state)
-    return exact(await run_sync(lambda: _reserve(sent, caller, state), limiter=_limiter(state)))
+    wait_s = _waits(sent, state)
+    fields = caller.attributed(sent.fields)
+    work = Reserve(
+        fields,
+        None,
+        wait_s=wait_s,
+        deadline_s=sent.deadline_s,
+        make=lambda service: _ask(sent, fields, service, state),
+    )
+    taken = await taken_by(state, work)
+    return exact(await in_thread(lambda: _reserved(taken, caller, state)))
 
 
 @router.post("/v1/reservations/settle", dependencies=[Unlogged], include_in_schema=False)
 async def settle(request: Request, caller: Records, state: State) -> Response:
     """Put what happened in the place of what is held."""
     sent = await read_exact(request, UsageEvent)
-    return exact(await in_thread(lambda: _settle(sent, caller, state)))
+    event = replace(received_event(sent, state.clock.now(), state.ledger.currency), id_given=sent.id_given)
+    event = replace(event, **caller.attributed({name: getattr(event, name) for name in caller.scope}))
+    event, settled = await state.writer.do(Settle(event.id, {}, None, caller, event))
+    state.metrics.reservations[settled.code] += 1
+    currency = state.ledger.currency
+    if settled.entry is None:
+        receipt = Receipt(event, settled.code, currency, state.ledger.recorder.rate(event))
+    else:
+        receipt = Receipt.of_entry(settled.entry, settled.code, currency)
+    return exact(SentSettlement(receipt=sent_receipt(receipt), overruns=settled.overruns))
 
 
 @router.post("/v1/reservations/release", responses={200: {"model": Outcome}}, dependencies=[Unlogged])
@@ -134,45 +145,26 @@ async def bound(request: Request, caller: Anybody, state: State, wanted: Wanted 
     return plain(_worth_json(found, ask, state.ledger.currency))
 
 
-def _check_waits(sent: SentAsking, state: ServerState) -> None:
+def _waits(sent: SentAsking, state: ServerState) -> float | None:
+    """For how long a reservation may wait: no longer than this server holds a request open."""
     if sent.wait_s is not None and not 0 <= sent.wait_s <= WAIT_SECONDS_MAX:
         raise InvalidInput(f"wait_s is {sent.wait_s}; use 0 to {WAIT_SECONDS_MAX}", code="bad_wait", field="wait_s")
     if sent.deadline_s is not None and not 0 < sent.deadline_s <= DEADLINE_SECONDS_MAX:
         raise InvalidInput("deadline_s is more than 0 and at most a week", code="bad_wait", field="deadline_s")
+    return None if sent.wait_s is None else min(sent.wait_s, state.settings.wait_seconds_max)
 
 
-def _limiter(state: ServerState) -> CapacityLimiter:
-    """How many reservations may wait at once on this server."""
-    found = _waiting.get(id(state))
-    if found is None:
-        _waiting.clear()
-        found = _waiting[id(state)] = CapacityLimiter(state.settings.waiting_max)
-    return found
-
-
-def _reserve(sent: SentAsking, caller: Caller, state: ServerState) -> SentReservation:
-    reserver = state.ledger.reserver
-    fields = caller.attributed(sent.fields)
-    first: list[Ask] = []
-
-    def make(service: str | None) -> Ask:
-        ask = _ask(sent, fields, service, state)
-        ask.event = replace(ask.event, id_given=sent.id_given)
-        first.append(ask)
-        return ask
-
-    # A reservation waits no longer than a server holds a request open.
-    wait_s = None if sent.wait_s is None else min(sent.wait_s, state.settings.wait_seconds_max)
-    taken: Taken = reserver.take(make, wait_s, sent.deadline_s)
-    ask = taken.ask
-    known = reserver.store.reservation(ask.event.id) if taken.code == "exists" else None
+def _reserved(taken: Taken, caller: Caller, state: ServerState) -> SentReservation:
+    """What the client keeps of its reservation."""
+    ask, reserver = taken.ask, state.ledger.reserver
+    again = taken.code == "exists"
     tokens = ask.found.output_tokens_max if ask.found is not None else ask.event.usage.get("output_tokens")
     return SentReservation(
         id=ask.event.id,
         outcome=taken.code,
         service=ask.event.service,
         bound=reserver.worst(ask),
-        started_at=ask.now if known is None else known.started_at,
+        started_at=state.reservations.find(ask.event.id, caller).counted_at if again else ask.now,
         output_tokens_max=None if tokens is None else int(tokens),
         downgraded_from=taken.downgraded_from,
         allotted=ask.found.output_tokens_max if ask.allotted and ask.found is not None else None,
@@ -190,50 +182,16 @@ def _ask(sent: SentAsking, fields: dict[str, Any], service: str | None, state: S
             raise InvalidInput(f"send the bound of this request to {named} too", code=BOUND_NEEDED, field=named)
         for usage in (found.usage, found.window_usage):
             read_usage(usage)
-    return state.ledger.reserver.ask(told, None, found=found)
-
-
-def _settle(sent: UsageEvent, caller: Caller, state: ServerState) -> SentSettlement:
-    ledger, now = state.ledger, state.clock.now()
-    kept = _kept(sent.id, caller, state)
-    caller.attributed({name: getattr(sent, name) for name in caller.scope})
-    event = replace(received_event(sent, now, ledger.currency), id_given=sent.id_given)
-    result = _write(event, kept, state, now)
-    if result.code == "no_such_reservation":
-        raise NotFound(f"no reservation {sent.id!r} is in the ledger", code="no_such_reservation")
-    if result.entry is None:
-        raise EventConflict(f"reservation {sent.id!r} is over and its event cannot be compared", id=sent.id)
-    if result.code not in (*SETTLED, Code.EXISTS, Code.SEEN):
-        raise conflict(event, Appended(result.code, result.entry))
-    ledger.reserver.note_output(event)
-    receipt = Receipt.of_entry(result.entry, result.code, ledger.currency)
-    return SentSettlement(receipt=sent_receipt(receipt), overruns=result.overruns)
-
-
-def _write(event: UsageEvent, kept: KeptReservation, state: ServerState, now: int) -> Settled:
-    """Rate and settle by the prices in force, which may change between the two."""
-    recorder = state.ledger.recorder
-    for _ in range(STALE_RETRIES_MAX):
-        epoch = recorder.epoch  # Before the book, which another thread may read anew at any moment.
-        rating = rated_tolerantly(event, recorder.book)
-        entry = Entry(
-            event=event,
-            rating=rating,
-            recorded_at=now,
-            counted_at=kept.started_at,
-            fingerprint=fingerprint(event),
-            basis=rating.basis,
-        )
-        try:
-            return recorder.store.settle(event.id, entry, epoch=epoch)
-        except StaleBook:
-            recorder.refresh()
-    raise LedgerError("prices change faster than calls can be settled; try again", code="stale_book")
+    ask = state.ledger.reserver.ask(told, None, found=found)
+    ask.event = replace(ask.event, id_given=sent.id_given)
+    return ask
 
 
 def _kept(id: str, caller: Caller, state: ServerState) -> KeptReservation:
     """A reservation that the caller may see. Raises NotFound `no_such_reservation`."""
-    return state.ledger.reservation(id)
+    found = state.ledger.reservation(id)
+    state.reservations.find(id, caller)
+    return found
 
 
 def _worth(

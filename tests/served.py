@@ -1,0 +1,74 @@
+"""A real server on a thread of the test's own process: uvicorn on a free port, over a ledger that the test holds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+import outlay
+from outlay.faces.server.app import create_app
+from outlay.faces.server.settings import ServerSettings
+
+STARTS_WITHIN_S = 20
+
+
+class Served:
+    """A server that runs. `stop` and `start` again to be away for a while, on the same port."""
+
+    def __init__(self, ledger: outlay.Ledger, settings: ServerSettings | None = None, port: int = 0) -> None:
+        self.ledger = ledger
+        self.settings = settings or ServerSettings()
+        self.port = port or free_port()
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        service: Any = create_app(self.ledger, self.settings)
+        config = uvicorn.Config(service, port=self.port, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
+        server = self._server = uvicorn.Server(config)
+        started = threading.Event()
+
+        async def serve() -> None:
+            task = asyncio.create_task(server.serve())
+            while not server.started and not task.done():
+                await asyncio.sleep(0.005)
+            started.set()
+            await task
+
+        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), name="served", daemon=True)
+        self._thread.start()
+        assert started.wait(STARTS_WITHIN_S), "the server did not start"
+        assert server.started, "the server failed to start"
+
+    def stop(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(STARTS_WITHIN_S)
+        self._server = self._thread = None
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def served(ledger: outlay.Ledger, settings: ServerSettings | None = None) -> Iterator[Served]:
+    """A server over a ledger, stopped at the end of the block."""
+    server = Served(ledger, settings)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
