@@ -132,14 +132,15 @@ class Reservation:
         `seen` where another capture had booked the call (the receipt is then of that entry).
         `fields` are further fields of `record`. Raises EventConflict where it was settled with another body.
         """
+        now = self._reserver.clock.now()
         if response is None and not fields:
-            return self._settle_usage(usage)
+            return self._settle(self._used(usage, now), now)
         calls = [self._told(usage, fields)]
         if response is not None:
             calls = self._recording.calls_told(response, self._told(None, fields))
             if usage is not None:
                 calls[0]["usage"] = {**(calls[0].get("usage") or {}), **usage}
-        receipt = self._settle(calls[0])
+        receipt = self._settle(self._happened(calls[0], now), now)
         for also in calls[1:]:
             self._recording.keep_call(also)
         return receipt
@@ -198,22 +199,20 @@ class Reservation:
         kept = {name: value for name, value in self._ask.fields.items() if name not in OF_THE_REQUEST}
         return {**kept, "service": self.service, "usage": usage, **fields}
 
-    def _settle(self, call: Mapping[str, Any]) -> Receipt:
-        """Settle at the call as it was told after it was made, at the place of the one that was asked for."""
-        asked, now = self._ask.event, self._reserver.clock.now()
+    def _happened(self, call: Mapping[str, Any], now: int) -> UsageEvent:
+        """The call as it was told after it was made, at the place of the one that was asked for."""
+        asked = self._ask.event
         event = build_event({**call, "id": None, "time": None}, now, self._recording.currency, id=asked.id)
-        event = replace(
+        return replace(
             event,
             occurred_from=asked.occurred_from,
             occurred_to=asked.occurred_to if asked.time_given else max(now, asked.occurred_from),
             id_given=asked.id_given,
             time_given=asked.time_given,
         )
-        return self._keep(event, now)
 
-    def _settle_usage(self, usage: Mapping[str, Any] | None) -> Receipt:
-        """The same where only the usage was told: the rest is that of the event asked for, which was checked then."""
-        now = self._reserver.clock.now()
+    def _used(self, usage: Mapping[str, Any] | None, now: int) -> UsageEvent:
+        """The same where only the usage was told: the event that was asked for, which was checked then."""
         event: UsageEvent = self._ask.event.__copy__()  # type: ignore[attr-defined]  # of every Struct; `replace` is slower
         force_setattr(event, "usage", {} if usage is None else read_usage(usage))
         if not event.time_given:
@@ -224,9 +223,9 @@ class Reservation:
         for name in ("error", "reported_cost", "call_key"):
             if getattr(event, name) is not None:
                 force_setattr(event, name, None)
-        return self._keep(event, now)
+        return event
 
-    def _keep(self, event: UsageEvent, now: int) -> Receipt:
+    def _settle(self, event: UsageEvent, now: int) -> Receipt:
         reserver = self._reserver
         result = self._write(event, now)
         self._check_known(result)
