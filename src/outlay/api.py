@@ -24,7 +24,9 @@ from outlay.arguments import (
 )
 from outlay.bills import ImportedStatement, import_rows
 from outlay.budgeting import LedgerBudgets
+from outlay.budgets.tokenizer import tiktoken_counter
 from outlay.calls import Call, Function, attributed, inherited, told, tracked_function
+from outlay.capture.estimates import checked_rule, with_estimate
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, build_event
 from outlay.capture.statements import BilledRow
@@ -47,6 +49,9 @@ Client = TypeVar("Client")
 NOT_KEPT: Final = {"none": "no_usage", "pending": "pending"}
 """What an answer may tell of which nothing is kept, and the outcome of its receipt."""
 
+ENCODING: Final = "o200k_base"
+"""The tokenizer by which the rule `tiktoken` estimates."""
+
 NO_FIELDS: Final[Mapping[str, Any]] = {}
 RETAINED_DAYS_MAX: Final = 36_525
 SPOOLED_PICO_MAX: Final = 2**63 - 1
@@ -67,6 +72,7 @@ class Ledger(LedgerBudgets):
         self.recorder = Recorder(store, clock)
         self.reserver = Reserver(self.recorder, store.currency)
         self.closed = False
+        self.estimate: str | None = None
         self.capture_failures: Counter[str] = Counter()
         self.spool = Spool(spool_folder, self.recorder.record_group) if spool_folder else None
         if self.spool is not None:
@@ -125,15 +131,17 @@ class Ledger(LedgerBudgets):
         url: str | None = None,
         request_body: object | None = None,
         status_code: int | None = None,
+        estimate: str | None = None,
         wait: bool = True,
         **fields: Any,
     ) -> Receipt:
         """Keep a call from what the provider answered: a JSON body, an SDK object, or a list of stream chunks.
 
         The provider is read from the body (or `url`) unless it is given. An answer that should tell its usage and
-        does not is kept unpriced, with the reason in the receipt; no prompt and no output is kept. Of an answer
-        that uses nothing (a list of models) or is not finished yet (a prediction that still runs) nothing is kept:
-        the receipt's outcome is then `no_usage` or `pending`.
+        does not is kept unpriced, with the reason in the receipt, unless `estimate` (characters, words or tiktoken;
+        else the ledger's own `estimate`) says how to guess it, marked so. No prompt and no output is kept. Of an
+        answer that uses nothing (a list of models) or is not finished yet (a prediction that still runs) nothing is
+        kept: the receipt's outcome is then `no_usage` or `pending`.
 
         Raises InvalidInput `not_a_response`, `stream_not_read` or `many_answers` for what is no one answer.
         """
@@ -146,6 +154,10 @@ class Ledger(LedgerBudgets):
             request=request_body,
             status_code=status_code,
         )
+        rule = self.estimate if estimate is None else checked_rule(estimate)
+        if rule is not None:
+            count = tiktoken_counter(ENCODING) if rule == "tiktoken" else None
+            found = with_estimate(found, response, request_body, rule, count)
         return self.keep_extraction(found, fields, wait=wait)
 
     def keep_extraction(self, found: Extraction, fields: Mapping[str, Any], *, wait: bool = True) -> Receipt:
@@ -364,6 +376,7 @@ class Ledger(LedgerBudgets):
             raise InvalidInput("retention keeps at least one day, in whole days", code="bad_days", field="days")
         self._flush()
         now = self.clock.now()
+        self.store.drop_accounts(now)
         return self.store.retain(now // DAY_MICROSECONDS - days, now)
 
     def forget(self, *, user: str | None = None, customer: str | None = None) -> int:
@@ -401,6 +414,7 @@ class Ledger(LedgerBudgets):
         self.closed = True
         if self.spool is not None:
             self.spool.close()
+        self.reserver.warmer.stop()
         self.store.close()
 
     def __enter__(self) -> Ledger:

@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     synchronous: str = "normal"
     prices: str | None = None
     prices_age_days_max: int = 31
+    estimate: str | None = None
     categories: dict[str, list[str]] = {}
     metered: list[str] = []
     budgets: dict[str, dict[str, Any]] = {}
@@ -69,7 +70,7 @@ def load_settings(folder: Path | None = None, environment: Mapping[str, str] | N
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return {
         name: environment[f"OUTLAY_{name.upper()}"]
-        for name in ("ledger", "currency", "zone", "synchronous", "prices", "prices_age_days_max")
+        for name in ("ledger", "currency", "zone", "synchronous", "prices", "prices_age_days_max", "estimate")
         if environment.get(f"OUTLAY_{name.upper()}")
     }
 

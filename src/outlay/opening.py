@@ -9,6 +9,7 @@ from outlay.api import Ledger
 from outlay.arguments import checked_currency
 from outlay.budgets.coverage import BudgetCoverage
 from outlay.budgets.definition import read_budgets
+from outlay.capture.estimates import checked_rule
 from outlay.clock import Clock, SystemClock, zone_info
 from outlay.config import FILE_NAME, Settings, load_settings
 from outlay.errors import InvalidInput
@@ -60,6 +61,7 @@ def open_configured(settings: Settings | None = None) -> Ledger:
         synchronous=settings.synchronous,
         prices=settings.prices,
     )
+    ledger.estimate = None if settings.estimate is None else checked_rule(settings.estimate)
     read_budgets(settings.budgets)
     for name, fields in settings.budgets.items():
         # What stands already is left as it is; what the file says otherwise is a change, by the file.
