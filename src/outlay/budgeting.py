@@ -15,7 +15,7 @@ from outlay.budgets.definition import changed, raised, read_budget
 from outlay.budgets.limits import BudgetIndex, dimensions_of, scope_of, uncovered
 from outlay.budgets.status import status, usage_block
 from outlay.budgets.terms import Asking, Budget, BudgetChange, BudgetStatus, Decision, Tier
-from outlay.clock import WindowName, window_of
+from outlay.clock import MICROSECONDS_PER_SECOND, Instant, WindowName, window_of
 from outlay.errors import InvalidInput, NotFound
 from outlay.holding import Reservation
 from outlay.ledger.budget_store import AccountScope, KeptBudget, KeptReservation, NotedRefusal, TierFilter
@@ -26,6 +26,7 @@ from outlay.reserving import Ask, Reserver, WorstCase
 
 SUBJECTS_SHOWN: Final = 1_000
 WAIT_SECONDS_MAX: Final = 3_600
+HOUR_MICROSECONDS: Final = 3_600 * MICROSECONDS_PER_SECOND
 _WHO: Final = "program"
 
 
@@ -33,6 +34,7 @@ class LedgerBudgets(LedgerReader):
     """What a ledger does about budgets."""
 
     reserver: Reserver
+    _dropped_at: Instant = 0
 
     # Budgets
 
@@ -40,8 +42,9 @@ class LedgerBudgets(LedgerReader):
         """Set a budget: which calls may spend how much in a calendar window. What was there is changed, with history.
 
         Fields: limit and window, or limits, or tiers; where, each, zone, meter, marks, action, grace, wait_s,
-        fail_open, unbounded, unpriced, assumed, downgrade_to (docs/budgets.md). What was spent before is counted
-        before this returns. Raises InvalidInput naming the field.
+        fail_open, unbounded, unpriced, assumed, downgrade_to (docs/budgets.md). What was spent before is counted:
+        20,000 entries before this returns, more behind, the budget being `warming` until then. Raises InvalidInput
+        naming the field.
         """
         wanted = read_budget(name, fields)
         known = self._kept(name)
@@ -145,8 +148,15 @@ class LedgerBudgets(LedgerReader):
         return self.reserver.afforded(self._asked(fields, body))
 
     def expire(self) -> int:
-        """Book every reservation that is overdue at its worst case, unsettled; how many."""
-        return self.store.expire(self.clock.now())
+        """Book every reservation that is overdue at its worst case, unsettled; how many.
+
+        Accounts whose windows are long over are dropped too, at most once an hour (docs/budgets.md says which).
+        """
+        now = self.clock.now()
+        if now >= self._dropped_at + HOUR_MICROSECONDS:
+            self._dropped_at = now
+            self.store.drop_accounts(now)
+        return self.store.expire(now)
 
     def reservation(self, id: str) -> KeptReservation:
         """A reservation as it stands. Raises NotFound `no_such_reservation`."""
@@ -169,7 +179,7 @@ class LedgerBudgets(LedgerReader):
         An `each` budget shows the `fullest` of its subjects, the fullest first, or the one that is given.
         """
         self._flush()
-        self.store.warm()
+        self.reserver.warmer.warm()
         self.store.expire(self.clock.now())
         index = self.reserver.refresh()
         chosen = index.budgets.values() if name is None else [self._budget(name)]
@@ -249,5 +259,5 @@ class LedgerBudgets(LedgerReader):
         scopes = [AccountScope(scope, window, window_of(now, window, budget.zone).start) for window in windows]
         self._flush()
         self.store.put_budget(budget.name, packed(budget), scopes)
-        self.store.warm()
+        self.reserver.warmer.warm()
         self.reserver.load()

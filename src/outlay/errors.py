@@ -94,7 +94,8 @@ class BudgetExceeded(Refused):
     """A budget refused this call; nothing was spent.
 
     `code` is `budget_spent` (never fits in this window), `budget_reserved` (would fit if reservations settle lower),
-    `unbounded_usage` or `unpriced_usage`. The amounts are Decimals of `unit`: a currency, `calls`, or a meter.
+    `budget_warming` (what was spent before it was made is still counted), `unbounded_usage` or `unpriced_usage`.
+    The amounts are Decimals of `unit`: a currency, `calls`, or a meter.
     `opens_at` is an aware datetime, None where waiting for the next window does not help. `others` are the further
     refusals of the same call.
     """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from msgspec.structs import force_setattr, replace
 
 from outlay.budgets.bounds import bound, itemised, with_output, worst_case, written
 from outlay.budgets.coverage import unpacked
-from outlay.budgets.decide import affordable, allotment, choose, decide, exceeded, fails_open, refusal, room
+from outlay.budgets.decide import WARMING, affordable, allotment, choose, decide, exceeded, fails_open, refusal, room
 from outlay.budgets.limits import BudgetIndex, dimensions_of
 from outlay.budgets.terms import Asking, Bound, BoundPart, Decision, Quote
 from outlay.calls import inherited
@@ -41,15 +40,16 @@ from outlay.model import (
     UsageEvent,
 )
 from outlay.money import Money
+from outlay.outputs import OutputsSeen
 from outlay.pricing.rate import rate
 from outlay.recorder import Recorder, rated_tolerantly
+from outlay.warming import Warmer
 
 DEADLINES_S: Final[Mapping[str, int]] = {"video": 3_600, "batch": 90_000}
 """How long a call of an operation may run before its reservation is booked at the worst case."""
 
 DEADLINE_S: Final = 600
 STALE_RETRIES_MAX: Final = 10
-_SEEN_OUTPUTS: Final = 256
 _POLL_S: Final = 0.02
 _PLACE_KEPT_S: Final = 2
 _GRANTED: Final = ("reserved", "exists")
@@ -103,7 +103,9 @@ class Reserver:
         self._index = BudgetIndex(())
         self._epoch = -1
         self._loading = threading.Lock()
-        self._outputs: dict[tuple[str, str | None], deque[int]] = {}
+        self._outputs = OutputsSeen(self.store)
+        self._cold = False
+        self.warmer = Warmer(self.store)
 
     # --- what budgets there are
 
@@ -131,6 +133,7 @@ class Reserver:
             if kept != self._kept:
                 self._index = BudgetIndex(unpacked(one.body) for one in kept if one.active)
                 self._kept = kept
+            self._cold = self.store.cold_scopes() > 0
             self._epoch = epoch
             return self._index
 
@@ -235,7 +238,7 @@ class Reserver:
 
     def _allotted(self, ask: Ask, found: Bound, quote: Quote) -> int:
         """How many output tokens: reservations of others do not shrink it, since they may settle lower."""
-        wished = allotment(found.output_tokens_max, self._output_p99(ask.event))
+        wished = allotment(found.output_tokens_max, self._outputs.p99(ask.event))
         accounts = {
             key: replace(account, committed=account.spent) for key, account in self.store.accounts(ask.limits).items()
         }
@@ -262,7 +265,22 @@ class Reserver:
 
     def limits(self, ask: Ask, asking: Asking | None = None) -> tuple[Limit, ...]:
         """The limits that cover a call, with what it asks of each."""
-        return self.index.limits(dimensions_of(ask.event), ask.now, asking or ask.asking, self.store.tier)
+        found = self.index.limits(dimensions_of(ask.event), ask.now, asking or ask.asking, self.store.tier)
+        return self._guarded(found) if self._cold else found
+
+    def _guarded(self, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        """Bar the limits whose accounts do not know yet what was spent before, unless their budget fails open.
+
+        Within an epoch budgets only become warm, so a process that saw them so need not look again.
+        """
+        self._cold = self.store.cold_scopes() > 0
+        if not self._cold:
+            return limits
+        self.warmer.begin()
+        closed = [limit for limit in limits if limit.hard and not limit.fail_open and not limit.barred]
+        accounts = self.store.accounts(closed)
+        cold = {key for key, account in accounts.items() if account.warming}
+        return tuple([replace(one, barred=WARMING) if one.key in cold else one for one in limits])
 
     def _quote(self, event: UsageEvent) -> Quote:
         book = self.recorder.book
@@ -277,18 +295,9 @@ class Reserver:
 
         return quote
 
-    def _output_p99(self, event: UsageEvent) -> int | None:
-        seen = sorted(self._outputs.get((event.service, event.feature), ()))
-        return seen[len(seen) * 99 // 100] if seen else None
-
     def note_output(self, event: UsageEvent) -> None:
         """Remember how much a call put out, which sizes what the next one is allotted."""
-        tokens = event.usage.get("output_tokens")
-        if tokens is not None:
-            kept = self._outputs.get((event.service, event.feature))
-            if kept is None:
-                kept = self._outputs.setdefault((event.service, event.feature), deque(maxlen=_SEEN_OUTPUTS))
-            kept.append(int(tokens))
+        self._outputs.note(event)
 
     # --- asking the ledger
 

@@ -18,6 +18,10 @@ from outlay.money import PICO_PER_UNIT, Money
 
 ALLOTMENT_MIN: Final = 1024
 P99_FACTOR: Final = 4
+WARMING: Final = "budget_warming"
+"""Why a limit is barred whose account does not know yet what was spent before its budget was made."""
+
+_PASSING: Final = ("budget_reserved", WARMING)
 _NOTHING: Final = Account()
 _STRICTEST: Final = (BudgetAction.REFUSE, BudgetAction.DOWNGRADE, BudgetAction.THROTTLE, BudgetAction.NOTIFY)
 
@@ -38,7 +42,7 @@ def decide(limits: Sequence[Limit], accounts: Accounts, now: Instant) -> Decisio
     if not refusals:
         return Decision(granted=True)
     refusals.sort(key=_weight)
-    waits = all(one.code == "budget_reserved" for one in refusals)
+    waits = all(one.code in _PASSING for one in refusals)
     action = min((_action(one) for one in refusals), key=_STRICTEST.index)
     opens = max((one.opens_at for one in refusals if one.opens_at is not None), default=now)
     return Decision(
@@ -68,7 +72,7 @@ def refusal(limit: Limit, account: Account) -> Refusal:
 
 def _weight(one: Refusal) -> tuple[bool, bool, int, AccountKey]:
     """What no waiting helps comes first, then what opens last."""
-    return (one.code == "budget_reserved", one.opens_at is not None, -(one.opens_at or 0), one.limit.key)
+    return (one.code in _PASSING, one.opens_at is not None, -(one.opens_at or 0), one.limit.key)
 
 
 def _action(one: Refusal) -> BudgetAction:
@@ -170,6 +174,8 @@ def sentence(one: Refusal, currency: str) -> str:
     whose = f"budget {key.budget}" + (f" of {key.subject}" if key.subject else "")
     if one.code == "unbounded_usage":
         return f"{whose} refuses a call with a part that has no bound; take it out, or set unbounded on the budget"
+    if one.code == WARMING:
+        return f"{whose} still counts what was spent before it was made; try again in a moment, or set fail_open"
     if one.code == "unpriced_usage":
         return f"{whose} refuses a call that has no price; add a rate, or set unpriced on the budget"
     cap = f"{said(limit.ceiling, limit.meter, currency)} for {key.window}"
