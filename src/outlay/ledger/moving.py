@@ -97,7 +97,7 @@ STATE: Final = (
     Table(
         "reservation",
         (
-            *("number", "id", "fingerprint", "state", "started_at", "deadline"),
+            *("id", "fingerprint", "state", "started_at", "deadline"),
             *("shares", "estimate", "entry"),
         ),
     ),
@@ -149,6 +149,10 @@ class Mover(Protocol):
 
     def position(self) -> Position:
         """How far the ledger is now."""
+        ...
+
+    def filled_to(self) -> int:
+        """The greatest seq of the entries that are there, 0 for none: a move goes on behind it."""
         ...
 
     def add(self, table: Table, rows: Sequence[Row]) -> int:

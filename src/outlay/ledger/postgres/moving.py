@@ -73,6 +73,10 @@ class PostgresMover:
         row = self._connections.read(lambda connection: first(connection, "setting", (MOVING,)))
         return None if row is None else str(row[0])
 
+    def filled_to(self) -> int:
+        """See Mover.filled_to."""
+        return self._connections.read(lambda connection: int(only(connection, "filled_to")[0]), float("inf"))
+
     def add(self, table: Table, rows: Sequence[Row]) -> int:
         """See Mover.add."""
         if table is ENTRY:

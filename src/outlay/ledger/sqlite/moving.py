@@ -77,6 +77,11 @@ class SqliteMover:
             row = first(connection, "setting", (MOVING,))
         return None if row is None else str(row[0])
 
+    def filled_to(self) -> int:
+        """See Mover.filled_to."""
+        with self._connections.reading() as connection:
+            return int(only(connection, "filled_to")[0])
+
     def add(self, table: Table, rows: Sequence[Row]) -> int:
         """See Mover.add."""
         with self._connections.writing() as connection:

@@ -22,6 +22,7 @@ from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.failures import translated
 from outlay.ledger.sqlite.filesystem import filesystem_type, refuse_unsafe
 from outlay.ledger.sqlite.folder import Folder
+from outlay.ledger.sqlite.moving import SqliteMover
 from outlay.ledger.sqlite.serving import SqliteServing
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, only, rows, rows_of, sql
 from outlay.ledger.store import Amendment, EntryFilter, JobOutcome, Retained, Statement, StatementLine
@@ -239,6 +240,10 @@ class SqliteStore(SqliteBudgets, SqliteServing):
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             undo.pop_all()
         copy.close(True)
+
+    def mover(self) -> SqliteMover:
+        """See moving.Movable."""
+        return SqliteMover(self._connections)
 
     def facts(self) -> dict[str, str]:
         """See LedgerStore.facts."""

@@ -1,5 +1,8 @@
 -- Reading and filling a ledger as a whole.
 
+-- name: filled_to
+SELECT coalesce(max(seq), 0) FROM entry
+
 -- name: count_entries
 SELECT count(*) FROM entry
 
