@@ -68,6 +68,7 @@ def _migrate(connection: Connection, address: str, currency: str, zone: str) -> 
         connection.execute(sql("begin_ledger"))
         connection.execute(script("schema.sql"))
         connection.execute(script("functions.sql"))
+        connection.execute(script("functions.sql"))
         run(connection, "insert_meta", (currency, zone, SCHEMA_VERSION, 1))
     for name in scripts("pre"):
         if standing and standing < version_of(name) <= SCHEMA_VERSION:

@@ -282,8 +282,8 @@ SELECT
     entry.id, entry.occurred_from, entry.corrects
 FROM meta CROSS JOIN identity LEFT JOIN entry ON entry.seq = identity.seq
 
--- name: has_identity
-SELECT 1 FROM identity WHERE day = ? AND hash63 = ?
+-- name: find_identity
+SELECT seq, fingerprint FROM identity WHERE day = ? AND hash63 = ?
 
 -- name: count_roots
 SELECT count(*) FROM entry WHERE corrects IS NULL
@@ -384,3 +384,93 @@ ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({
 -- name: lies_in_default
 SELECT EXISTS (SELECT 1 FROM entry_default WHERE occurred_from >= ? AND occurred_from < ?)
     OR EXISTS (SELECT 1 FROM identity_default WHERE day = ?)
+
+-- name: lock_fold
+SELECT pg_advisory_xact_lock(1333097836, 257)
+
+-- Below this number no transaction of the server can still be running.
+-- name: finished_below
+SELECT xact_offset + pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM meta
+
+-- name: fold_chunk
+WITH chunk AS (
+    SELECT xact, seq, (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000 AS quarter_hour
+    FROM entry WHERE (xact, seq) > (?1, ?2) AND xact < ?3 ORDER BY xact, seq LIMIT ?4
+)
+SELECT
+    count(*), (SELECT xact FROM chunk ORDER BY xact DESC, seq DESC LIMIT 1),
+    (SELECT seq FROM chunk ORDER BY xact DESC, seq DESC LIMIT 1), array_agg(DISTINCT quarter_hour)
+FROM chunk
+
+-- One statement reads the entries once, adds to all rollups but two, and gives the wide one's cells.
+-- name: fold
+WITH chunk AS MATERIALIZED (
+    SELECT
+        seq, xact, occurred_from, coalesce(occurred_to, occurred_from) AS occurred_to, home.quarter_hour, home.day,
+        provider, service, operation, feature, environment, status, basis, customer, project, team, "user",
+        coalesce(job, 0) AS job, sign * calls AS events,
+        CASE WHEN status = 1 THEN sign * calls ELSE 0 END AS failed,
+        CASE WHEN pricing = 2 THEN sign * calls ELSE 0 END AS unpriced,
+        CASE WHEN pricing = 1 THEN sign * calls ELSE 0 END AS incomplete,
+        sign * micro AS micro, sign * pico AS pico
+    FROM entry JOIN (SELECT unnest(?5::integer[]) AS quarter_hour, unnest(?6::integer[]) AS day) AS home
+    ON home.quarter_hour = (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000
+    WHERE (xact, seq) > (?1, ?2) AND (xact, seq) <= (?3, ?4)
+), {added}
+SELECT
+    day, provider, service, operation, feature, environment, status, basis,
+    sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico)
+FROM chunk GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY (array_agg(seq ORDER BY xact, seq))[1]
+
+-- name: fold_added
+added_{table} AS (
+    INSERT INTO {table} ({keys}, {measures})
+    SELECT {keys}, {normal} FROM (SELECT {keys}, {sums} FROM chunk GROUP BY {keys}) AS summed ({keys}, {measures})
+    ON CONFLICT ({keys}) DO UPDATE SET {additions}
+)
+
+-- name: fold_lines
+SELECT home.day, provider, service, basis, sign * calls, sign, micro, pico,
+    CASE WHEN status = 1 THEN sign * calls ELSE 0 END,
+    CASE WHEN pricing = 2 THEN sign * calls ELSE 0 END,
+    CASE WHEN pricing = 1 THEN sign * calls ELSE 0 END,
+    lines
+FROM entry JOIN (SELECT unnest(?5::integer[]) AS quarter_hour, unnest(?6::integer[]) AS day) AS home
+ON home.quarter_hour = (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000
+WHERE (xact, seq) > (?1, ?2) AND (xact, seq) <= (?3, ?4)
+
+-- name: fold_cells
+INSERT INTO {table} ({keys}, {measures}) VALUES ({marks})
+ON CONFLICT ({keys}) DO UPDATE SET {additions}
+
+-- name: rollup_values
+SELECT day, dimension, value FROM rollup_value WHERE day = ANY(?::integer[])
+
+-- name: insert_rollup_values
+INSERT INTO rollup_value (day, dimension, value)
+SELECT unnest(?::integer[]), unnest(?::smallint[]), unnest(?::integer[])
+
+-- name: all_rollup_values
+SELECT day, dimension, value FROM rollup_value
+
+-- name: set_watermark
+UPDATE meta SET folded_xact = ?, folded_seq = ?
+
+-- name: audit_folded
+SELECT
+    seq, occurred_from, coalesce(occurred_to, occurred_from), provider, service, operation, feature, environment,
+    status, basis, customer, project, team, "user", coalesce(job, 0), pricing, calls, sign, micro, pico, lines
+FROM entry WHERE (xact, seq) <= (SELECT folded_xact, folded_seq FROM meta) ORDER BY xact, seq
+
+-- name: audit_unfolded
+SELECT
+    seq, occurred_from, coalesce(occurred_to, occurred_from), provider, service, operation, feature, environment,
+    status, basis, customer, project, team, "user", coalesce(job, 0), pricing, calls, sign, micro, pico, lines
+FROM entry WHERE (xact, seq) > (SELECT folded_xact, folded_seq FROM meta)
+
+-- name: size
+SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+WHERE relnamespace = 'outlay'::regnamespace AND relkind IN ('r', 'p', 'm', 'S')
+
+-- name: server_version
+SHOW server_version

@@ -34,3 +34,6 @@ DELETE FROM lease WHERE name = ? AND holder = ?
 
 -- name: lease
 SELECT name, holder, until_at FROM lease WHERE name = ?
+
+-- name: held_call
+SELECT estimate FROM reservation WHERE id = ? AND state = 0
