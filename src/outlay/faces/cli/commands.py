@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from outlay.faces.cli import asking, budgeting, importing, keeping, prices, recording, serving
+from outlay.faces.cli import asking, budgeting, importing, keeping, migrating, prices, recording, serving
 from outlay.faces.cli.demo import demo
 from outlay.faces.cli.exits import MEANINGS, ErrorsInOneLine
 
@@ -59,6 +59,7 @@ for name, command in (
     ("forget", keeping.forget),
     ("audit", keeping.audit),
     ("backup", keeping.backup),
+    ("migrate", migrating.migrate),
     ("doctor", keeping.doctor),
     ("export", keeping.export),
     ("serve", serving.serve),

@@ -51,7 +51,7 @@ def retain(
             "cost_kept_in_sums": Money(done.amount, book.currency),
             "bytes_freed": done.bytes_freed,
         }
-        _show_facts(facts, form)
+        show_facts(facts, form)
 
 
 def forget(
@@ -73,7 +73,7 @@ def forget(
     with opened(ledger) as book:
         confirm(f"The name {user or customer!r} is erased for good.", yes)
         touched = book.forget(user=user, customer=customer)
-        _show_facts({"events_touched": touched}, form)
+        show_facts({"events_touched": touched}, form)
 
 
 def audit(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
@@ -122,7 +122,7 @@ def backup(
     form = form_of(json, csv)
     with opened(ledger) as book, progress("copying"):
         book.backup(target)
-    _show_facts({"file": target, "bytes": Path(target).stat().st_size}, form)
+    show_facts({"file": target, "bytes": Path(target).stat().st_size}, form)
 
 
 def doctor(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:
@@ -133,7 +133,7 @@ def doctor(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption
     form = form_of(json, csv)
     with opened(ledger) as book:
         facts: dict[str, Cell] = {**_program_facts(), **book.doctor()}
-        _show_facts(facts, form)
+        show_facts(facts, form)
 
 
 def _program_facts() -> dict[str, Cell]:
@@ -227,7 +227,8 @@ def _flat(line: dict[str, Any]) -> dict[str, Cell]:
     return flat
 
 
-def _show_facts(facts: dict[str, Cell], form: Form) -> None:
+def show_facts(facts: dict[str, Cell], form: Form) -> None:
+    """Write facts by name, one a line."""
     if form is Form.JSON:
         write_json(facts)
     elif form is Form.CSV:
