@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import resource
+import signal
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -95,9 +96,13 @@ class _Server(uvicorn.Server):
         self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
+        """Begin to stop; a second SIGINT does not wait for what is under way.
+
+        Not uvicorn's own, which raises the signal again in the end: the ledger would not be closed then.
+        """
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
         self._app.state.stopping.set()
-        super().handle_exit(sig, frame)
 
 
 class PatientConnection(HttpToolsProtocol):
