@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 from tests.cassettes import Exchange
 
-HOP = frozenset(("content-length", "transfer-encoding", "content-encoding", "connection", "date", "server", "alt-svc"))
+HOP = frozenset(
+    ("content-length", "transfer-encoding", "content-encoding", "connection", "date", "server", "alt-svc")
+)
 
 
 class Answer(NamedTuple):
@@ -89,9 +91,8 @@ class PlaybackServer:
                 playback.requests.append(Request(self.command, self.path, headers, body))
                 _send(self, playback._next())
 
-            do_GET = do_POST
-            do_DELETE = do_POST
-            do_PUT = do_POST
+            def do_GET(self) -> None:
+                self.do_POST()
 
             def _body(self) -> bytes:
                 if "chunked" not in self.headers.get("transfer-encoding", ""):
@@ -156,7 +157,7 @@ def playing(*answers: Answer) -> Iterator[PlaybackServer]:
         server.close()
 
 
-def whole(body: object, *, status: int = 200, headers: Mapping[str, str] = {}, **fields: Any) -> Answer:  # noqa: B006 - read only
+def whole(body: object, *, status: int = 200, headers: Mapping[str, str] = {}, **fields: Any) -> Answer:
     """A JSON answer."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Answer((data,), status=status, headers=headers, **fields)
@@ -178,7 +179,9 @@ def amazon_message(kind: str, payload: bytes) -> bytes:
     """One message of an Amazon event stream."""
     headers = b""
     for name, value in ((":event-type", kind), (":content-type", "application/json"), (":message-type", "event")):
-        headers += struct.pack("!B", len(name)) + name.encode() + b"\x07" + struct.pack("!H", len(value)) + value.encode()
+        headers += (
+            struct.pack("!B", len(name)) + name.encode() + b"\x07" + struct.pack("!H", len(value)) + value.encode()
+        )
     prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
     head = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + payload
     return head + struct.pack("!I", zlib.crc32(head))
@@ -195,8 +198,14 @@ def recorded(exchange: Exchange, **fields: Any) -> Answer:
     headers = {key: value for key, value in exchange.headers.items() if key not in HOP and key != "content-type"}
     body = exchange.body if isinstance(exchange.body, bytes) else json.dumps(exchange.body).encode()
     kind = exchange.content_type or "application/json"
-    base = {"status": exchange.status or 200, "content_type": kind, "headers": headers}
+    if body[:2] == b"\x1f\x8b":
+        headers["content-encoding"] = "gzip"
+    base: dict[str, Any] = {"status": exchange.status or 200, "content_type": kind, "headers": headers}
     if kind.startswith("text/event-stream"):
+        if body[:2] == b"\x1f\x8b":
+            return Answer(
+                tuple(body[at : at + 700] for at in range(0, len(body), 700)), streamed=True, **base, **fields
+            )
         chunks = tuple(part for part in re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", body) if part)
         return Answer(chunks, streamed=True, **base, **fields)
     if kind.startswith("application/vnd.amazon.eventstream"):

@@ -74,7 +74,8 @@ class _Attempts:
 
 
 def _sending(operation: Operation, client: Any, operation_name: str, parameters: Any) -> Exchange | None:
-    return safely(operation.watch.failures, "reading a request", _exchange, operation, client, operation_name, parameters)  # fmt: skip
+    failures = operation.watch.failures
+    return safely(failures, "reading a request", _exchange, operation, client, operation_name, parameters)
 
 
 def _exchange(operation: Operation, client: Any, operation_name: str, parameters: Mapping[str, Any]) -> Exchange:

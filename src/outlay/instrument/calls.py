@@ -209,7 +209,9 @@ class Operation:
         url, answer = address(exchange), exchange.answer()
         open_to_any = self.sdk.any_provider and self.provider == self.sdk.provider
         provider = None if open_to_any else told_provider(self, exchange)
-        found = extract(answer, provider=provider, url=url, request=exchange.request, status_code=exchange.status_code)
+        found = extract(
+            answer, provider=provider, url=url, request=exchange.request, status_code=exchange.status_code
+        )
         if provider is None and found.provider in (UNKNOWN, "compatible"):
             found = extract(
                 answer, provider=self.provider, url=url, request=exchange.request, status_code=exchange.status_code
@@ -221,7 +223,7 @@ class Operation:
         error = exchange.error or (self.failure if exchange.status_code is None else "")
         if not error or found.status is not Status.OK or found.found == "none":
             return found
-        if exchange.status_code is not None and not found.cut and found.usage:
+        if exchange.status_code is not None and not found.cut and (found.usage or error == CLOSED):
             return found  # All was told before the stream was left.
         status = Status.CANCELLED if error in _CANCELLED or error == CLOSED else Status.FAILED
         came = "the answer broke off" if exchange.status_code is not None else "no answer came"
@@ -231,7 +233,7 @@ class Operation:
             status=status,
             error=None if error == CLOSED else error,
             basis=Basis.MEASURED if error in _UNSENT else Basis.ESTIMATED,
-            found="usage" if found.usage else "none",
+            found="usage" if found.usage else "missing",
             notes=(*(one for one in found.notes if not one.startswith("the answer bears no usage")), *note),
         )
 

@@ -42,6 +42,6 @@ def safely(failures: Failures, what: str, function: Callable[..., Answer], *argu
     """What `function` gives, or None where it failed: the one place that takes any exception of Outlay's own."""
     try:
         return function(*arguments)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever fails in Outlay, the program's call goes on
         failures.note(what, error)
         return None

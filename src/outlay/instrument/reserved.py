@@ -242,5 +242,3 @@ def _renamed(url: str, replaced: tuple[str, str]) -> str:
     for one in (asked, quote(asked, safe="")):
         url = url.replace(f"/{one}:", f"/{chosen}:").replace(f"/{one}/", f"/{quote(chosen, safe='')}/")
     return url
-
-

@@ -6,6 +6,7 @@ held until it can be read, sound and pictures are only counted.
 
 from __future__ import annotations
 
+import importlib
 import re
 import zlib
 from collections.abc import Callable, Mapping
@@ -35,10 +36,15 @@ _TELLING: Final = re.compile(
 """What a frame has that may say something about usage or the end; others are looked at only at a stream's start."""
 
 _TEXTS: Final = frozenset(
-    "text content delta arguments thinking partial_json signature b64_json partial_image_b64 data bytes audio "
-    "audio_base64 transcript output output_text refusal reasoning reasoning_content summary input inlineData message "
-    "bytesBase64Encoded encrypted_content code outputText generation completion".split()
+    (
+        *("text", "content", "delta", "arguments", "thinking", "partial_json", "signature", "refusal", "reasoning"),
+        *("b64_json", "partial_image_b64", "data", "bytes", "audio", "audio_base64", "bytesBase64Encoded"),
+        *("transcript", "output", "output_text", "outputText", "reasoning_content", "summary", "input", "message"),
+        *("inlineData", "encrypted_content", "code", "generation", "completion"),
+    )
 )
+"""Members whose texts are of a prompt or an output."""
+
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/@+ -]{0,128}\Z")
 
 
@@ -188,7 +194,9 @@ def _kind(content_type: str) -> str:
 def is_opaque(content_type: str) -> bool:
     """Whether a body of this type is sound, a picture or a film, whose bytes tell nothing."""
     kind = content_type.partition("/")[0].strip().lower()
-    return kind in ("audio", "image", "video", "font") or content_type.startswith(("application/pdf", "application/zip"))
+    return kind in ("audio", "image", "video", "font") or content_type.startswith(
+        ("application/pdf", "application/zip")
+    )
 
 
 def _unpacker(encoding: str) -> Any:
@@ -199,13 +207,9 @@ def _unpacker(encoding: str) -> Any:
     if name in ("gzip", "x-gzip", "deflate"):
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
     if name == "zstd":
-        import zstandard
-
-        return zstandard.ZstdDecompressor().decompressobj().decompress
+        return importlib.import_module("zstandard").ZstdDecompressor().decompressobj().decompress
     if name == "br":
-        import brotli
-
-        return brotli.Decompressor().process
+        return importlib.import_module("brotli").Decompressor().process
     say_once(f"encoding:{name}", "outlay: streams packed as %s cannot be read; their usage is not known", name)
     return lambda _data: b""
 

@@ -169,9 +169,7 @@ SDKS: Final = (
         tested="1.44.5",
         provider="aws",
         calls="bedrock-runtime: converse, invoke_model and both streams",
-        entries=(
-            Entry(module="botocore.client", owner="BaseClient", method="_make_api_call", style=Style.BOTOCORE),
-        ),
+        entries=(Entry(module="botocore.client", owner="BaseClient", method="_make_api_call", style=Style.BOTOCORE),),
         clients=_clients("botocore.client", "BaseClient"),
     ),
     Sdk(

@@ -281,7 +281,8 @@ def _body_of(request: Any) -> object:
 def _answered(
     operation: Operation, exchange: Exchange, response: Any, streams: bool, hides: bool, *, asynchronous: bool
 ) -> None:
-    safely(operation.watch.failures, "reading an answer", _take, operation, exchange, response, streams, hides, asynchronous)  # fmt: skip
+    failures = operation.watch.failures
+    safely(failures, "reading an answer", _take, operation, exchange, response, streams, hides, asynchronous)
 
 
 def _take(
