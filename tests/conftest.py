@@ -10,7 +10,7 @@ import pytest
 
 import outlay
 
-pytest_plugins = ["tests.postgres_server"]
+pytest_plugins = ["tests.postgres_server", "tests.postgres_ledgers"]
 
 ROOT = Path(__file__).parent.parent
 SOAK = bool(os.environ.get("OUTLAY_SOAK"))

@@ -11,6 +11,7 @@ from outlay.budgets.coverage import packed
 from outlay.budgets.decide import refusal
 from outlay.errors import InvalidInput
 from outlay.ledger.budget_store import REFUSALS_KEPT, NotedRefusal, Settling
+from outlay.ledger.postgres import PostgresStore
 from outlay.ledger.store import Amendment, LedgerStore, StaleBook
 
 
@@ -346,8 +347,12 @@ def test_an_audit_finds_an_account_that_disagrees_with_its_entries(store: Ledger
         share, found = store._kept[limit.key]
         store._kept[limit.key] = (share, replace(found, committed=found.committed + 1, spent=found.spent + 2))
     else:
-        with store._connections.writing() as connection:  # type: ignore[attr-defined]  # of SQLite's store
-            connection.execute("UPDATE account SET committed_pico = committed_pico + 1, spent_pico = spent_pico + 2")
+        meddling = "UPDATE account SET committed_pico = committed_pico + 1, spent_pico = spent_pico + 2"
+        if isinstance(store, PostgresStore):
+            store._connections.write(lambda connection, _: connection.execute(meddling))
+        else:
+            with store._connections.writing() as connection:  # type: ignore[attr-defined]  # of SQLite's store
+                connection.execute(meddling)
     assert [one.code for one in store.audit().findings] == ["account_held", "account_fold"]
 
 

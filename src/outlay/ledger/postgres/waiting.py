@@ -121,15 +121,15 @@ class Write:
     def flush(self) -> Callable[[Entry], Entry]:
         """Write what waits; a function that gives an entry as it stands in the ledger."""
         waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return _as_it_is
-        seqs = [seq for (seq,) in rows(self.connection, "next_seqs", (len(waiting),))]
+        seqs = [seq for (seq,) in rows(self.connection, "next_seqs", (len(waiting),))] if waiting else []
 
         def seq_of(seq: int) -> int:
             return seqs[seq - PROVISIONAL] if seq >= PROVISIONAL else seq
 
         self._write_identities(seq_of)
         self._write_call_keys(seq_of)
+        if not waiting:
+            return _as_it_is
         bare = [entry for entry, row in waiting if row is None]
         encoded = iter(self.encode(bare)) if bare else iter(())
         written: list[Entry] = []
