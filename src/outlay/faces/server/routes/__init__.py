@@ -16,6 +16,7 @@ MODULES: Final[tuple[str, ...]] = (
     "keeping",
     "live",
     "seeds",
+    "changes",
 )
 """The modules of this package whose routers the server includes, in order."""
 
