@@ -33,6 +33,7 @@ from outlay.ledger.store import LedgerStore, Retained
 from outlay.model import AuditReport, CostTable, Outcome, Rate, Rating, Recorded, UsageEvent
 from outlay.pricing.book import PriceBook
 from outlay.pricing.catalogue import shipped
+from outlay.reader import loop_runs
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder
 from outlay.remote_budgets import RemoteBudgets
@@ -108,6 +109,7 @@ class RemoteLedger(RemoteBudgets, Ledger):
         self._facts: LedgerFacts | None = None
         self._known: dict[tuple[str, str], bool] = {}
         self.spool = Spool(spool_folder, self._send_group)
+        self.settlements = Spool(spool_folder.with_suffix(".settled"), self._send_settlements)
         self._begin()
 
     # Recording
@@ -232,8 +234,7 @@ class RemoteLedger(RemoteBudgets, Ledger):
             parameters["zone"] = zone
         parameters |= {name: "true" for name, on in (("quantities", quantities), ("percentiles", percentiles)) if on}
         table = self.transport.ask("/v1/costs", CostTable, parameters)
-        spooled = self.spool.pending() if self.spool is not None else 0
-        return Costs(replace(table, spooled=table.spooled + spooled))
+        return Costs(replace(table, spooled=table.spooled + self._spooled()))
 
     def job(self, name: str) -> Job:
         """As `Ledger.job`."""
@@ -302,18 +303,16 @@ class RemoteLedger(RemoteBudgets, Ledger):
 
     def flush(self) -> int:
         """Send what waits on this host, also what processes that are gone left here; how many events."""
-        if self.spool is None:
-            return 0
-        return self.spool.adopt() + self.spool.drain()
+        return sum(spool.adopt() + spool.drain() for spool in self._spools())
 
     def close(self) -> None:
         """Send what waits and close the connections. What cannot be sent stays on this host for the next opener."""
         self.closed = True
-        try:
-            if self.spool is not None:
-                self.spool.close()
-        except LedgerError as error:
-            logger.warning("events wait on this host for %s (%s)", self.transport.address, error.code)
+        for spool in self._spools():
+            try:
+                spool.close()
+            except (LedgerError, Overloaded) as error:
+                logger.warning("events wait on this host for %s (%s)", self.transport.address, error.code)
         self.transport.close()
 
     def __repr__(self) -> str:
@@ -325,8 +324,8 @@ class RemoteLedger(RemoteBudgets, Ledger):
         """Ask the server about its ledger, and send what processes that are gone left here."""
         try:
             self._meet()
-            if self.spool is not None:
-                self.spool.adopt()
+            for spool in self._spools():
+                spool.adopt()
         except ServerUnreachable as error:
             logger.warning("%s; what is recorded waits on this host", error.message)
 
@@ -379,9 +378,10 @@ class RemoteLedger(RemoteBudgets, Ledger):
                 raise
             return kept
 
-    def keep_event(self, event: UsageEvent) -> Receipt:
-        """Keep a finished call; in the spool where the server is away."""
-        return self._record(event, tolerant=True)
+    def settle_later(self, event: UsageEvent) -> Receipt:
+        """Keep a settlement that cannot be sent now."""
+        self.settlements.append(event)
+        return Receipt(event, JOURNALED, self.currency, rater=self.recorder.rate)
 
     def _recorded_there(self, event: UsageEvent, tolerant: bool) -> Receipt:
         body = {"event": event, "tolerant": tolerant}
@@ -390,6 +390,9 @@ class RemoteLedger(RemoteBudgets, Ledger):
     def _send_group(self, events: Sequence[UsageEvent]) -> list[Recorded]:
         """Send a group of the spool."""
         return self._send(events, tolerant=True)
+
+    def _send_settlements(self, events: Sequence[UsageEvent]) -> list[Recorded]:
+        return self.transport.send("POST", "/v1/reservations/settle/batch", list[Recorded], list(events), exact=True)
 
     def _send(self, events: Sequence[UsageEvent], *, tolerant: bool) -> list[Recorded]:
         body = {"events": events, "tolerant": tolerant}
@@ -426,10 +429,18 @@ class RemoteLedger(RemoteBudgets, Ledger):
                 self.spool.append(event)
             return [Recorded(0, event.id, JOURNALED) for event in events]
 
+    def _spools(self) -> tuple[Spool, ...]:
+        return (self.settlements,) if self.spool is None else (self.spool, self.settlements)
+
+    def _spooled(self) -> int:
+        return sum(spool.pending() for spool in self._spools())
+
     def _flush(self) -> int:
+        if loop_runs():
+            return 0
         try:
-            return super()._flush()
-        except ServerUnreachable:
+            return sum(spool.drain() for spool in self._spools())
+        except (LedgerError, Overloaded):
             return 0  # What is asked next says that the server is away; what waits stays.
 
 

@@ -21,7 +21,6 @@ from outlay.ledger.budget_store import KeptReservation, NotedRefusal
 from outlay.model import UsageEvent
 from outlay.money import Money
 from outlay.reader import loop_runs
-from outlay.receipt import Receipt
 from outlay.remote_reserving import Asked, RemoteReservation, RemoteReserver
 from outlay.remote_transport import Transport
 from outlay.reserving import WorstCase
@@ -45,12 +44,15 @@ class RemoteBudgets(LedgerBudgets):
         read_budget(name, fields)
         self._flush()
         body = {"why": why, "who": who, "fields": sendable(fields)}
-        return self.transport.send("PUT", _path(name), Budget, body)
+        found = self.transport.send("PUT", _path(name), Budget, body)
+        self.budgets_told.look_again()
+        return found
 
     def remove_budget(self, name: str, *, why: str, who: str = _WHO) -> None:
         """As `Ledger.remove_budget`."""
         told: dict[str, str | list[str]] = {"why": read_text(why, "why"), "who": who}
         self.transport.send("DELETE", _path(name), Any, parameters=told, repeatable=False)
+        self.budgets_told.look_again()
 
     def raise_budget(
         self,
@@ -177,10 +179,6 @@ class RemoteBudgets(LedgerBudgets):
         asking = Asking(amount=0, calls=event.count)
         limits = self.budgets_told.known.limits(dimensions_of(event), self.clock.now(), asking)
         return self._facts is not None and fails_open(limits)
-
-    def keep_event(self, event: UsageEvent) -> Receipt:
-        """Keep a finished call; in the spool where the server is away."""
-        raise NotImplementedError
 
     def worst_case(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None) -> WorstCase:
         """What a call may cost at most."""

@@ -14,7 +14,7 @@ from outlay.budgets.terms import Asking, Bound, Budget
 from outlay.calls import inherited, told
 from outlay.capture.intake import build_event, make_id
 from outlay.clock import Clock
-from outlay.errors import InvalidInput, LedgerError, NotFound
+from outlay.errors import InvalidInput, LedgerError, NotFound, Overloaded
 from outlay.holding import OF_THE_REQUEST, Recording, Reservation
 from outlay.ledger.budget_store import Overrun
 from outlay.model import UsageEvent
@@ -43,8 +43,10 @@ class Keeping(Recording, Protocol):
         """Whether a call may go while the server is away: every refusing budget that covers it says so."""
         ...
 
-    def keep_event(self, event: UsageEvent) -> Receipt:
-        """Keep a finished call; in the spool where the server is away."""
+    budgets_told: RemoteReserver
+
+    def settle_later(self, event: UsageEvent) -> Receipt:
+        """Keep a settlement that cannot be sent now."""
         ...
 
     def worst_case(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None) -> WorstCase:
@@ -96,6 +98,7 @@ class RemoteReserver:
         """The budgets are read at first use."""
         self._keeping = keeping
         self._read_s: float | None = None
+        self._epoch = -1
         self.known = BudgetIndex(())
 
     @property
@@ -110,6 +113,14 @@ class RemoteReserver:
             self.known = BudgetIndex(self._keeping.transport.ask("/v1/budgets-in-force", list[Budget]))
             self._read_s = now_s
         return self.known
+
+    def look_again(self, epoch: int | None = None) -> None:
+        """Read the budgets anew when next asked; now, if the ledger's `epoch` is another than when they were read."""
+        if epoch is None:
+            self._read_s = None
+        elif epoch != self._epoch:
+            self._read_s, self._epoch = None, epoch
+            self.refresh()
 
     def ask(self, fields: Mapping[str, Any], body: Mapping[str, Any] | None) -> Ask:
         """The limits that cover a call. What it takes of them only the server knows, so they are asked nothing."""
@@ -160,6 +171,7 @@ class RemoteReservation(Reservation):
                 raise
             self.outcome = UNRESERVED
             return self
+        self._keeping.budgets_told.look_again(self._sent.epoch)
         self.outcome = self._sent.outcome
         self._held = self.outcome != UNRESERVED
         return self
@@ -273,12 +285,16 @@ class RemoteReservation(Reservation):
         return {**kept, "service": self.service, "usage": usage, **fields}
 
     def _settle(self, event: UsageEvent, now: int) -> Receipt:
-        if not self._held:
-            self.receipt = self._keeping.keep_event(event)
-        else:
+        # Without an answer nobody knows if the call is held: then it is settled if it is, and else recorded.
+        parameters: dict[str, str | list[str]] = {} if self._held else {"or_record": "true"}
+        try:
             settled = self._keeping.transport.send(
-                "POST", "/v1/reservations/settle", SentSettlement, event, exact=True
+                "POST", "/v1/reservations/settle", SentSettlement, event, parameters=parameters, exact=True
             )
+        except (LedgerError, Overloaded):
+            # The server is away, busy or full, and the call was made: it is settled later, under its own id.
+            self.receipt = self._keeping.settle_later(event)
+        else:
             self.overruns = settled.overruns
             self.receipt = told(received_receipt(settled.receipt))
         self.outcome, self._ended = self.receipt.outcome, True

@@ -100,6 +100,7 @@ class SentReservation(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     bound: WorstCase
     started_at: Instant
+    epoch: int
     output_tokens_max: int | None = None
     downgraded_from: str | None = None
     allotted: int | None = None

@@ -6,27 +6,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import served
+from tests.served import Served, served
 
 import outlay
 
 
 @pytest.fixture(autouse=True)
-def spool_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What waits for a server waits in the test's own folder."""
     monkeypatch.setenv("OUTLAY_SPOOL", str(tmp_path / "waiting"))
+    return tmp_path / "waiting"
 
 
-@pytest.fixture(params=["memory", "sqlite", "remote"])
-def ledger(request: pytest.FixtureRequest, clock: outlay.FrozenClock, tmp_path: Path) -> Iterator[outlay.Ledger]:
-    """A ledger on the driven clock: in memory, in a file, and one in a file behind a real server."""
-    if request.param == "memory":
-        with outlay.open("memory:", clock=clock) as found:
-            yield found
-        return
-    with outlay.open(str(tmp_path / "outlay.db"), clock=clock) as kept:
-        if request.param == "sqlite":
-            yield kept
-            return
-        with served(kept) as server, outlay.open(server.address, clock=clock) as found:
-            yield found
+@pytest.fixture
+def kept(clock: outlay.FrozenClock, tmp_path: Path) -> Iterator[outlay.Ledger]:
+    """A ledger in a file, as its server has it open."""
+    with outlay.open(str(tmp_path / "outlay.db"), clock=clock) as found:
+        yield found
+
+
+@pytest.fixture
+def server(kept: outlay.Ledger) -> Iterator[Served]:
+    """A server over it."""
+    with served(kept) as found:
+        yield found
+
+
+@pytest.fixture
+def remote(server: Served, clock: outlay.FrozenClock) -> Iterator[outlay.Ledger]:
+    """The same ledger behind that server."""
+    with outlay.open(server.address, clock=clock) as found:
+        yield found

@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import outlay
+
 FOLDER = Path(__file__).parent.parent / "unit" / "api"
-
-
 NEED_THE_STORE = {"test_unmetered_rows_are_charged_and_measured_ones_wait"}
 """What looks into the store, which only the server reaches."""
+
+
+@pytest.fixture
+def ledger(remote: outlay.Ledger) -> outlay.Ledger:
+    """Where these tests run with a ledger in memory and in a file, they run here with one behind a server."""
+    return remote
 
 
 def _tests(path: Path) -> Iterator[tuple[str, Any]]:

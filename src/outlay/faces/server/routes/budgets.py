@@ -53,9 +53,7 @@ ONE: dict[int | str, dict[str, Any]] = {200: {"model": BudgetAnswer, "content": 
 STANDINGS: dict[int | str, dict[str, Any]] = {200: {"model": Standings, "content": {EXACT: {}}}}
 
 Subject = Annotated[str | None, Query(description="one user (customer, …) of an `each` budget", max_length=NAME_MAX)]
-Fullest = Annotated[
-    int, Query(description="so many accounts of an `each` budget, the fullest", ge=1, le=10_000)
-]
+Fullest = Annotated[int, Query(description="so many accounts of an `each` budget, the fullest", ge=1, le=10_000)]
 Reason = Annotated[str, Query(description="why; kept in its history", min_length=1, max_length=NAME_MAX)]
 Who = Annotated[str, Query(description="whom the history names, beside the key", max_length=NAME_MAX)]
 

@@ -44,6 +44,7 @@ from outlay.faces.server.routes.answering import (
     wants_exact,
 )
 from outlay.faces.server.state import ServerState
+from outlay.holding import SETTLED
 from outlay.ledger.store import EntryFilter
 from outlay.model import Appended, Entry, Outcome, Recorded, UsageEvent
 from outlay.receipt import PRICED, Receipt
@@ -52,6 +53,7 @@ from outlay.wire import EXACT, SentPage, received_event, sent_receipt
 
 router = APIRouter(tags=["receipts"], responses=PROBLEMS)
 ONE: Final[dict[int | str, dict[str, Any]]] = {200: {"model": ReceiptAnswer, "content": {EXACT: {}}}}
+WRITTEN: Final = (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN, *SETTLED)
 RECEIPTS_PAGE: Final = 100
 CLIENTS_GROUP_MAX: Final = 10_000
 
@@ -147,10 +149,10 @@ async def record(request: Request, caller: Records, state: State) -> Response:
     """Keep one call of Outlay's own client, and answer its receipt."""
     sent = await read_exact(request, EventSent)
     event = _received(sent.event, caller, state)
-    (result,) = await _recorded(state, [event], tolerant=sent.tolerant)
+    (result,) = await recorded(state, [event], tolerant=sent.tolerant)
     if isinstance(result, InvalidInput):
         raise result
-    return exact(sent_receipt(_kept(event, result, state)))
+    return exact(sent_receipt(kept_receipt(event, result, state)))
 
 
 @router.post("/v1/receipts/batch", dependencies=[Unlogged], include_in_schema=False)
@@ -161,12 +163,12 @@ async def record_group(request: Request, caller: Records, state: State) -> Respo
         raise InvalidInput(f"at most {CLIENTS_GROUP_MAX:,} events in a group", code="too_many_events")
     taken = await in_thread(lambda: [_taken(event, caller, state) for event in sent.events])
     events = [one for one in taken if isinstance(one, UsageEvent)]
-    results = iter(await _recorded(state, events, tolerant=sent.tolerant))
+    results = iter(await recorded(state, events, tolerant=sent.tolerant))
     both = zip(sent.events, taken, strict=True)
     return exact([_outcome(at, told, one, results, state) for at, (told, one) in enumerate(both)])
 
 
-async def _recorded(state: ServerState, events: list[UsageEvent], *, tolerant: bool) -> list[Appended | InvalidInput]:
+async def recorded(state: ServerState, events: list[UsageEvent], *, tolerant: bool) -> list[Appended | InvalidInput]:
     """What became of each event. One that no ledger can hold stops no other."""
     if not events:
         return []
@@ -175,7 +177,7 @@ async def _recorded(state: ServerState, events: list[UsageEvent], *, tolerant: b
     except InvalidInput as error:
         if len(events) == 1:
             return [error]
-    each = await asyncio.gather(*(_recorded(state, [event], tolerant=tolerant) for event in events))
+    each = await asyncio.gather(*(recorded(state, [event], tolerant=tolerant) for event in events))
     return [result for (result,) in each]
 
 
@@ -209,10 +211,10 @@ def _received(sent: UsageEvent, caller: Caller, state: ServerState) -> UsageEven
     return replace(event, **caller.scope) if caller.scope else event
 
 
-def _kept(event: UsageEvent, result: Appended, state: ServerState) -> Receipt:
+def kept_receipt(event: UsageEvent, result: Appended, state: ServerState) -> Receipt:
     """The receipt of what the recorder did. Raises EventConflict."""
     currency = state.ledger.currency
-    if result.entry is not None and result.code in (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN):
+    if result.entry is not None and result.code in WRITTEN:
         return Receipt.of_entry(result.entry, result.code, currency)
     if result.code in (Outcome.EXISTS, Outcome.SEEN):
         return Receipt(event, result.code, currency, state.ledger.recorder.rate(event))

@@ -5,6 +5,7 @@ Programs in other languages use the hot routes `/v1/reserve`, `/v1/settle`, `/v1
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -15,7 +16,7 @@ from outlay.budgeting import WAIT_SECONDS_MAX
 from outlay.budgets.decide import exceeded
 from outlay.capture.intake import read_usage
 from outlay.clock import isoformat
-from outlay.errors import InvalidInput
+from outlay.errors import InvalidInput, NotFound, Refused
 from outlay.faces.server.access import Caller
 from outlay.faces.server.hot_budgets import taken_by
 from outlay.faces.server.models import Expired, Extension, Outcome, ReservationAnswer, ReservationId, WorstCaseAnswer
@@ -35,10 +36,10 @@ from outlay.faces.server.routes.answering import (
     wants_exact,
 )
 from outlay.faces.server.routes.budgets import said
+from outlay.faces.server.routes.receipts import CLIENTS_GROUP_MAX, kept_receipt, recorded
 from outlay.faces.server.state import ServerState
 from outlay.ledger.budget_store import KeptReservation, Settled
-from outlay.model import UsageEvent
-from outlay.receipt import Receipt
+from outlay.model import Appended, Recorded, UsageEvent
 from outlay.reserving import Ask, Taken
 from outlay.wire import (
     EXACT,
@@ -75,19 +76,49 @@ async def reserve(request: Request, caller: Records, state: State) -> Response:
 
 
 @router.post("/v1/reservations/settle", dependencies=[Unlogged], include_in_schema=False)
-async def settle(request: Request, caller: Records, state: State) -> Response:
-    """Put what happened in the place of what is held."""
+async def settle(request: Request, caller: Records, state: State, or_record: bool = False) -> Response:
+    """Put what happened in the place of what is held; `or_record` where the client does not know if it is."""
     sent = await read_exact(request, UsageEvent)
+    return exact(await _settled(sent, caller, state, or_record=or_record))
+
+
+@router.post("/v1/reservations/settle/batch", dependencies=[Unlogged], include_in_schema=False)
+async def settle_group(request: Request, caller: Records, state: State) -> Response:
+    """Settlements that waited while this server was away; an outcome for each. What nobody holds is recorded."""
+    sent = await read_exact(request, list[UsageEvent])
+    if len(sent) > CLIENTS_GROUP_MAX:
+        raise InvalidInput(f"at most {CLIENTS_GROUP_MAX:,} events in a group", code="too_many_events")
+    each = (_settled(event, caller, state, or_record=True) for event in sent)
+    found = await asyncio.gather(*each, return_exceptions=True)
+    return exact([_outcome(at, event, one) for at, (event, one) in enumerate(zip(sent, found, strict=True))])
+
+
+async def _settled(sent: UsageEvent, caller: Caller, state: ServerState, *, or_record: bool) -> SentSettlement:
+    """Settle one event, or where nothing is held for it and that may be, record it."""
     event = replace(received_event(sent, state.clock.now(), state.ledger.currency), id_given=sent.id_given)
     event = replace(event, **caller.attributed({name: getattr(event, name) for name in caller.scope}))
-    event, settled = await state.writer.do(Settle(event.id, {}, None, caller, event))
+    try:
+        event, settled = await state.writer.do(Settle(event.id, {}, None, caller, event))
+    except NotFound:
+        if not or_record:
+            raise
+        (result,) = await recorded(state, [event], tolerant=True)
+        if isinstance(result, InvalidInput):
+            raise result from None
+        return SentSettlement(receipt=sent_receipt(kept_receipt(event, result, state)))
     state.metrics.reservations[settled.code] += 1
-    currency = state.ledger.currency
-    if settled.entry is None:
-        receipt = Receipt(event, settled.code, currency, state.ledger.recorder.rate(event))
-    else:
-        receipt = Receipt.of_entry(settled.entry, settled.code, currency)
-    return exact(SentSettlement(receipt=sent_receipt(receipt), overruns=settled.overruns))
+    return SentSettlement(
+        receipt=sent_receipt(kept_receipt(event, Appended(settled.code, settled.entry), state)),
+        overruns=settled.overruns,
+    )
+
+
+def _outcome(at: int, event: UsageEvent, found: SentSettlement | BaseException) -> Recorded:
+    if isinstance(found, SentSettlement):
+        return Recorded(at, event.id, found.receipt.outcome)
+    if isinstance(found, InvalidInput | Refused):
+        return Recorded(at, event.id, found.code, message=found.message)
+    raise found
 
 
 @router.post("/v1/reservations/release", responses={200: {"model": Outcome}}, dependencies=[Unlogged])
@@ -167,6 +198,7 @@ def _reserved(taken: Taken, caller: Caller, state: ServerState) -> SentReservati
         started_at=state.reservations.find(ask.event.id, caller).counted_at if again else ask.now,
         output_tokens_max=None if tokens is None else int(tokens),
         downgraded_from=taken.downgraded_from,
+        epoch=ask.epoch,
         allotted=ask.found.output_tokens_max if ask.allotted and ask.found is not None else None,
     )
 
