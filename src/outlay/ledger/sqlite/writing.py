@@ -21,7 +21,7 @@ from outlay.model import Appended, Entry, Outcome
 CHANGED_MEANWHILE: Final = "changed_meanwhile"
 _CREATED: Final = Outcome.CREATED.value
 _SEEN: Final = Outcome.SEEN.value
-_KEYS_DROPPED_MIN: Final = 16
+_KEYS_DROPPED: Final = 1_024
 _Key = tuple[int, int]
 
 
@@ -166,26 +166,26 @@ def append_within(write: Write, entry: Entry, row: list[Any] | None = None) -> A
 def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Appended:
     day, hash63 = key
     connection = write.connection
-    keyed = entry.event.call_key is not None
-    if not entry.probe_days and not keyed:
+    key_found = None if entry.event.call_key is None else _find_key(connection, entry)
+    if not entry.probe_days and key_found is None:
         before = connection.total_changes()
         connection.execute(sql("insert_identity"), (day, hash63, write.next_seq))
         if connection.total_changes() > before:
+            keep_key(write, entry, write.next_seq)
             return Appended(_CREATED, write.insert(entry, row))
     known, free = _look_up(write, entry, day, hash63)
     for probe_day in entry.probe_days:
         known = known or _look_up(write, entry, probe_day, hash63)[0]
     if known is not None:
         return known
-    if keyed:
-        seen = see_again(write, entry)
-        if seen is not None:
-            if seen.entry is not None:
-                # A retry of this capture is known by its own id, even when the key is not looked for any more.
-                alias = (day, free, rules.root_of(seen.entry), entry.fingerprint)
-                connection.execute(sql("insert_alias"), alias)
-            return seen
-        _keep_keys(connection, [(entry, write.next_seq)])
+    if key_found is not None:
+        seen = _see_again(write, entry, *key_found)
+        if seen.entry is not None:
+            # A retry of this capture is known by its own id, even when the key is not looked for any more.
+            alias = (day, free, rules.root_of(seen.entry), entry.fingerprint)
+            connection.execute(sql("insert_alias"), alias)
+        return seen
+    keep_key(write, entry, write.next_seq)
     connection.execute(sql("insert_identity"), (day, free, write.next_seq))
     return Appended(_CREATED, write.insert(entry, row))
 
@@ -195,12 +195,12 @@ def see_again(write: Write, entry: Entry) -> Appended | None:
 
     A correction is in `write.corrections`, for whoever counts.
     """
-    connection = write.connection
-    found = _find_key(connection, entry)
-    if found is None:
-        return None
-    root, day, digest = found
-    connection.execute(sql("count_sighting"), (day, digest))
+    found = _find_key(write.connection, entry)
+    return None if found is None else _see_again(write, entry, *found)
+
+
+def _see_again(write: Write, entry: Entry, root: int, day: int, digest: bytes) -> Appended:
+    write.connection.execute(sql("count_sighting"), (day, digest))
     versions = write.event(root)
     live = rules.live_version(versions)
     if live is None:
@@ -238,19 +238,17 @@ def _all_unseen(connection: apsw.Connection, entries: Sequence[Entry]) -> bool:
 
 
 def _keep_keys(connection: apsw.Connection, entries: Sequence[tuple[Entry, int]]) -> None:
-    """Remember calls by their keys; twice as many that are too old go, so that they never pile up."""
-    keys = [
-        (
-            entry.recorded_at // DAY_MICROSECONDS,
-            sightings.key_digest(entry.event.call_key or ""),
-            entry.recorded_at,
-            root,
-        )
-        for entry, root in entries
-    ]
-    connection.executemany(sql("put_call_key"), sorted(keys))
-    oldest = keys[-1][0] + min(sightings.KEY_DAYS)
-    connection.execute(sql("drop_call_keys"), (oldest, max(_KEYS_DROPPED_MIN, 2 * len(keys))))
+    """Remember calls by their keys. Now and then old ones go, more of them than came, so that they never pile up."""
+    keys = []
+    for entry, root in entries:
+        at, digest = entry.recorded_at, sightings.key_digest(entry.event.call_key or "")
+        keys.append((at // DAY_MICROSECONDS, digest, at, root))
+    keys.sort()  # In key order each page is touched once.
+    connection.executemany(sql("put_call_key"), keys)
+    # One digest in 256 begins so: a sweep costs a single call next to nothing.
+    sweeps = sum(digest[0] == 0 for _, digest, _, _ in keys)
+    if sweeps:
+        connection.execute(sql("drop_call_keys"), (keys[0][0] + min(sightings.KEY_DAYS), sweeps * _KEYS_DROPPED))
 
 
 def _look_up(write: Write, entry: Entry, day: int, hash63: int) -> tuple[Appended | None, int]:
