@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from outlay.budgets.coverage import BudgetCoverage
 from outlay.budgets.definition import read_budgets
 from outlay.capture.estimates import checked_rule
 from outlay.clock import Clock, SystemClock, zone_info
-from outlay.config import FILE_NAME, Settings, load_settings
+from outlay.config import FILE_NAME, Settings, load_client_settings, load_settings
 from outlay.errors import InvalidInput
 from outlay.ledger.store import LedgerStore
 from outlay.pricing.catalogue import shipped
@@ -33,7 +34,7 @@ def open_ledger(
     zone_info(zone)
     checked_currency(currency)
     if not isinstance(address, str | PathLike) or not str(address):
-        raise InvalidInput(f"address is {address!r}; give a path, sqlite:///path or memory:", code="unknown_address")
+        raise InvalidInput(f"address is {address!r}; give a path, an address or memory:", code="unknown_address")
     if synchronous not in SYNCHRONOUS:
         raise InvalidInput(f"synchronous is {synchronous!r}; use normal or full", code="bad_setting")
     clock = clock or SystemClock()
@@ -74,10 +75,13 @@ def _store(address: str, currency: str, zone: str, synchronous: str, clock: Cloc
         from outlay.ledger.memory import MemoryStore
 
         return MemoryStore(currency=currency, zone=zone, covering=BudgetCoverage), None
+    if address.startswith(("postgresql://", "postgres://")):
+        return _on_postgres(address, currency, zone, clock)
     if "://" in address and not address.startswith("sqlite:///"):
         scheme = address.split("://", 1)[0]
         raise InvalidInput(
-            f"address {scheme}://… is not known; use a path, sqlite:///path or memory:", code="unknown_address"
+            f"address {scheme}://… is not known; use a path, sqlite:///path, postgresql://… or memory:",
+            code="unknown_address",
         )
     from outlay.ledger.sqlite import SqliteStore
 
@@ -86,6 +90,15 @@ def _store(address: str, currency: str, zone: str, synchronous: str, clock: Cloc
         path, currency=currency, zone=zone, synchronous=synchronous, now=clock.now, covering=BudgetCoverage
     )
     return store, path.with_name(path.name + ".spool")
+
+
+def _on_postgres(address: str, currency: str, zone: str, clock: Clock) -> tuple[LedgerStore, Path]:
+    from outlay.ledger.postgres import PostgresStore
+
+    store = PostgresStore(address, currency=currency, zone=zone, now=clock.now, covering=BudgetCoverage)
+    # What this host acknowledged lies on this host: a folder for each ledger, named by the address it is known by.
+    digest = blake2b(store.address.encode(), digest_size=8).hexdigest()
+    return store, load_client_settings().spool / f"postgresql-{digest}.spool"
 
 
 def _bring_catalogue(store: LedgerStore, clock: Clock) -> None:

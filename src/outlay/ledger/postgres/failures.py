@@ -20,6 +20,14 @@ _AGAIN: Final = ("40001", "40P01")
 _BUSY: Final = (*_AGAIN, "55P03", "53300", "53200", "25P02")
 _FORBIDDEN: Final = ("25006", "42501")
 _CORRUPT: Final = ("XX001", "XX002", "42P01", "42703", "3F000")
+_NOT_NOW: Final = (
+    "starting up",
+    "shutting down",
+    "recovery",
+    "not yet accepting",
+    "too many",
+    "remaining connection",
+)
 _REFUSED: Final = ("28000", "28P01", "3D000")
 
 
@@ -45,7 +53,7 @@ def translate(error: psycopg.Error, address: str) -> OutlayError:
     if state in _FORBIDDEN:
         return LedgerReadOnly(f"{address} cannot be written; check the user's rights and that it is no standby")
     if state in _REFUSED:
-        return LedgerError(f"{address} refused the user, the password or the database's name", code="cannot_open")
+        return _cannot_open(address)
     if state in _BUSY:
         return LedgerBusy(f"{address} was held by others for too long, or has no connection left; try again")
     if state == "57014":
@@ -60,6 +68,18 @@ def translate(error: psycopg.Error, address: str) -> OutlayError:
         return InvalidInput(
             "a text cannot be stored (a zero byte, or no valid Unicode); clean it first", code="bad_text"
         )
+    if _refused(error):
+        return _cannot_open(address)
     if lost(error):
         return LedgerError(f"{address} does not answer; check that the server runs", code="unreachable")
     return LedgerError(f"{address}: PostgreSQL failed with {state or type(error).__name__}", code="store_failed")
+
+
+def _cannot_open(address: str) -> LedgerError:
+    return LedgerError(f"{address} refused the user, the password or the database's name", code="cannot_open")
+
+
+def _refused(error: psycopg.Error) -> bool:
+    """Whether a server answered and said no. While connecting, libpq gives its words and no SQLSTATE."""
+    said = str(error)
+    return error.sqlstate is None and "FATAL:" in said and not any(word in said for word in _NOT_NOW)

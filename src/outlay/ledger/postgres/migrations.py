@@ -11,7 +11,7 @@ from typing import Final
 
 import psycopg
 
-from outlay.errors import LedgerError, SchemaTooNew
+from outlay.errors import InvalidInput, LedgerError, SchemaTooNew
 from outlay.ledger.postgres.connections import Connections
 from outlay.ledger.postgres.failures import translate
 from outlay.ledger.postgres.statements import Connection, first, only, run, script, scripts, sql
@@ -24,7 +24,7 @@ OLDEST_SERVER: Final = 13
 def prepare(connections: Connections, currency: str, zone: str) -> None:
     """Make the ledger where there is none, or bring it up to date.
 
-    Raises SchemaTooNew, or LedgerError `server_too_old`, `bad_encoding` or `cannot_open`.
+    Raises SchemaTooNew, InvalidInput `unknown_address`, LedgerError `server_too_old`, `bad_encoding`, `cannot_open`.
     """
     connections.check()
     try:
@@ -34,6 +34,12 @@ def prepare(connections: Connections, currency: str, zone: str) -> None:
                 with connection.transaction():
                     connection.execute(sql("begin_migrating"))
                     _migrate(connection, connections.address, currency, zone)
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise translate(error, connections.address) from error
+        raise InvalidInput(
+            f"{connections.address} is not a PostgreSQL address; see libpq's connection URIs", code="unknown_address"
+        ) from error
     except psycopg.Error as error:
         raise translate(error, connections.address) from error
 
@@ -67,7 +73,6 @@ def _migrate(connection: Connection, address: str, currency: str, zone: str) -> 
     if standing == 0:
         connection.execute(sql("begin_ledger"))
         connection.execute(script("schema.sql"))
-        connection.execute(script("functions.sql"))
         connection.execute(script("functions.sql"))
         run(connection, "insert_meta", (currency, zone, SCHEMA_VERSION, 1))
     for name in scripts("pre"):
