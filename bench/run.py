@@ -3,7 +3,9 @@
 Peers live in an environment of their own (.bench/peers). Two processes take turns round by round, so a machine whose
 speed drifts slows both. Bytecode is compiled first. What is reported is the median of the rounds, and ratios.
 
-    python bench/run.py [--events 10000000] [--rounds 15]
+    python bench/run.py [--only budgets] [--events 10000000] [--rounds 15] [--budgets 10000] [--users 1000000]
+
+`--only` (more than once) measures some sections anew and leaves the others as they stand on the page.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +32,7 @@ PEER_PACKAGES = (
 )
 PAGE = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+SECTION = "<!-- section: "
 Figures = dict[str, float]
 
 
@@ -59,23 +63,26 @@ class Worker:
 
 
 def main() -> None:
-    """Measure everything and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure everything, or what is asked for, and write the page."""
+    measures: dict[str, Callable[[argparse.Namespace], str]] = {
+        "machine": lambda _: machine(),
+        "calls": lambda options: calls(options.rounds),
+        "startup": lambda _: startup(),
+        "budgets": lambda options: budgets(options.budgets, options.users),
+        "ingestion": lambda options: ingestion(options.events),
+    }
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=tuple(measures), help="a section; may be repeated")
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--budgets", type=int, default=10_000)
+    parser.add_argument("--users", type=int, default=1_000_000)
     options = parser.parse_args()
-    peers_python = install_peers()
     compileall.compile_dir(ROOT / "src", quiet=2)
-    sections: list[str] = []
-    for measure in (
-        machine,
-        lambda: calls(peers_python, options.rounds),
-        startup,
-        lambda: ingestion(options.events),
-    ):
-        # Written after each section, so that a later one that fails does not take an hour's figures with it.
-        sections.append(measure())
-        write("\n\n".join(sections))
+    for name, measure in measures.items():
+        if not options.only or name in options.only:
+            # Written after each section, so that a later one that fails does not take an hour's figures with it.
+            write(tuple(measures), name, measure(options))
 
 
 def install_peers() -> Path:
@@ -100,7 +107,7 @@ def machine() -> str:
         platform.processor(),
     )
     packages = subprocess.run(
-        [str(PEERS / "bin" / "python"), "-m", "pip", "freeze"], capture_output=True, text=True, check=True
+        [str(install_peers()), "-m", "pip", "freeze"], capture_output=True, text=True, check=True
     ).stdout.split()
     named = [line for line in packages if line.startswith(("genai-prices", "tokencost", "opentelemetry-sdk"))]
     import apsw
@@ -113,9 +120,9 @@ def machine() -> str:
     )
 
 
-def calls(peers_python: Path, rounds: int) -> str:
+def calls(rounds: int) -> str:
     """Prices and records, own and peers' in turns."""
-    own, peers = Worker(sys.executable, "own.py"), Worker(peers_python, "peers.py")
+    own, peers = Worker(sys.executable, "own.py"), Worker(install_peers(), "peers.py")
     found: dict[str, list[Figures]] = {}
     order = [
         (peers, "genai_prices"),
@@ -254,12 +261,56 @@ def ingestion(events: int) -> str:
     return "\n".join(lines)
 
 
-def write(measured: str) -> None:
-    """Put what was measured between the page's marks."""
+def budgets(count: int, users: int) -> str:
+    """Reserving and settling: one process, several, and beside much that has no part in the call."""
+    command = [sys.executable, str(ROOT / "bench" / "budgets.py"), str(count), str(users)]
+    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    lines = [
+        "### Reserving before a call and settling after it",
+        "",
+        "One refusing budget covers each call. A pair is `ledger.reserve` and `settle`: two durable transactions.",
+        "",
+        "| what | NORMAL (kill -9) | wanted | FULL (power loss) | wanted |",
+        "|---|---|---|---|---|",
+    ]
+    normal, full = found["normal"], found["full"]
+    for label, name, normal_wanted, full_wanted in (
+        ("one process, p50 wall µs a pair", "wall_p50_us", "< 200", "< 450"),
+        ("… p10 wall µs", "wall_p10_us", "", ""),
+        ("… p99 wall µs", "wall_p99_us", "", ""),
+        ("… p50 thread CPU µs", "cpu_p50_us", "", ""),
+        ("4 processes, pairs/s", "pairs_a_second", "≥ 3,500", "≥ 1,000"),
+        ("… the longest wait of any pair, ms", "longest_ms", "< 1,000", "< 1,000"),
+    ):
+        lines.append(f"| {label} | {normal[name]:,.0f} | {normal_wanted} | {full[name]:,.0f} | {full_wanted} |")
+    lines += [
+        "",
+        "What has no part in a call, "
+        f"{found['turns']} turns of {found['pairs_a_turn']} pairs in one process (NORMAL):",
+        "",
+        "| ledger | p50 wall µs a pair | of the same without |",
+        "|---|---|---|",
+    ]
+    for name, one in found["beside"].items():
+        lines.append(f"| {name} | {one['p50_us']:,.0f} | {one['ratio']:.2f} |")
+    lines += [
+        "",
+        f"The first pair of a process beside {count:,} budgets, which it reads and compiles: "
+        f"{found['load_ms']:,.0f} ms.",
+    ]
+    return "\n".join(lines)
+
+
+def write(names: Sequence[str], name: str, measured: str) -> None:
+    """Put what was measured into its section between the page's marks; the other sections stay."""
     page = PAGE.read_text()
     head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
-    PAGE.write_text(f"{head}{BEGIN}\n\n{measured}\n\n{END}{tail}")
+    between, tail = rest.split(END)
+    parts = between.split(SECTION)[1:]
+    sections = {part.split(" -->", 1)[0]: part.split(" -->", 1)[1].strip() for part in parts}
+    sections[name] = measured
+    body = "\n\n".join(f"{SECTION}{one} -->\n\n{sections[one]}" for one in names if one in sections)
+    PAGE.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}")
     print(measured)
 
 
