@@ -161,6 +161,7 @@ def _resources() -> FastAPI:
         title="Outlay",
         version=outlay.__version__,
         description="The ledger of what an AI application spends.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
@@ -170,7 +171,6 @@ def _resources() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failed)
-    routes.describe(app)
     return app
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from typing import Final
 
 MODULES: Final[tuple[str, ...]] = (
     "costs",
@@ -17,9 +14,6 @@ MODULES: Final[tuple[str, ...]] = (
     "live",
     "seeds",
     "changes",
+    "documents",
 )
 """The modules of this package whose routers the server includes, in order."""
-
-
-def describe(app: FastAPI) -> None:
-    """Complete the OpenAPI document: the hot routes are not FastAPI's own."""
