@@ -82,7 +82,7 @@ class Upkeep:
         until = now + LEASE_SECONDS * MICROSECONDS_PER_SECOND
         if not ledger.store.take_lease(LEASE, self.holder, now, until):
             return False
-        ledger.store.fold()
-        ledger.store.warm()
         ledger.store.expire(now)
+        ledger.store.warm()
+        ledger.store.fold()
         return True

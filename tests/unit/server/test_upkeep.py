@@ -1,0 +1,60 @@
+"""Shared work is one server's at a time; it goes to another when that one ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import outlay
+from outlay.faces.server.app import create_app
+from outlay.faces.server.logs import JsonLines
+from outlay.faces.server.upkeep import LEASE, Upkeep
+
+
+def test_one_of_two_servers_leads_until_it_ends(ledger: outlay.Ledger, clock: outlay.FrozenClock) -> None:
+    first, second = (Upkeep(create_app(ledger).state) for _ in range(2))
+    assert first._round()
+    assert not second._round()
+    clock.advance(seconds=5)
+    assert first._round()
+    clock.advance(seconds=9)
+    assert not second._round()
+    clock.advance(seconds=1)
+    assert second._round()
+    assert not first._round()
+
+
+def test_a_round_folds_and_books_what_is_overdue(ledger: outlay.Ledger, clock: outlay.FrozenClock) -> None:
+    ledger.budget("cap", limit="1", window="day", action="refuse")
+    ledger.reserve(provider="openai", service="gpt-4o", usage={"output_tokens": 100}, deadline_s=60)
+    clock.advance(seconds=61)
+    assert Upkeep(create_app(ledger).state)._round()
+    assert ledger.costs().total == outlay.Money.of("0.001")
+    assert ledger.store.fold() == 0
+
+
+def test_a_server_that_stops_gives_the_lease_up(memory: outlay.Ledger) -> None:
+    upkeep = Upkeep(create_app(memory).state)
+
+    async def live() -> None:
+        await upkeep.start()
+        while memory.store.lease(LEASE) is None:
+            await asyncio.sleep(0.01)
+        await upkeep.stop()
+
+    asyncio.run(live())
+    assert memory.store.lease(LEASE) is None
+
+
+def test_a_log_line_names_an_error_and_its_place_and_not_what_it_says() -> None:
+    try:
+        raise ValueError("the prompt was: my secret")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "outlay", logging.ERROR, "x", 1, "failed", None, (ValueError, error, error.__traceback__)
+        )
+    line = json.loads(JsonLines().format(record))
+    assert (line["level"], line["message"], line["error"]) == ("error", "failed", "ValueError")
+    assert "test_upkeep:" in line["raised_at"]
+    assert "secret" not in json.dumps(line)
