@@ -366,7 +366,7 @@ class BoundKind(StrEnum):
     UNBOUNDED = "unbounded"
 
 
-class Mark(msgspec.Struct, frozen=True, order=True):
+class Mark(msgspec.Struct, frozen=True, gc=False, order=True):
     """A share of a limit that is worth telling: reached by what was spent, or by the `forecast` for the window.
 
     It is crossed at its share, or strictly `above` it. In a Limit `amount` is the least spent that crosses it.
@@ -378,7 +378,7 @@ class Mark(msgspec.Struct, frozen=True, order=True):
     amount: int = 0
 
 
-class AccountKey(msgspec.Struct, frozen=True, order=True):
+class AccountKey(msgspec.Struct, frozen=True, gc=False, order=True):
     """A budget's state for one subject ("" without `each`) and window, by the window's label.
 
     `scope` is a digest of what the account counts (where, each, meter, zone): a changed scope is a new account, a
@@ -391,7 +391,7 @@ class AccountKey(msgspec.Struct, frozen=True, order=True):
     window: str
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class Account(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An account's state: `committed` is spent + reserved; `warming` while its history is not folded yet."""
 
     committed: int = 0
@@ -400,7 +400,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     warming: bool = False
 
 
-class Limit(msgspec.Struct, frozen=True, kw_only=True):
+class Limit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One limit that covers a call, with all that the transaction needs to check, take and mark it.
 
     `amount` is the limit with its raises, `ceiling` with the grace too, `asked` what this call takes. `barred` names
@@ -445,7 +445,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     opens_at: Instant | None
 
 
-class Share(msgspec.Struct, frozen=True, array_like=True):
+class Share(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What counts, or is held, in one account: `amount` of 10⁻¹² of its unit, in a window [from_at, to_at).
 
     `marks` are those of the limit that stands over the account, each with the least amount that crosses it.

@@ -7,12 +7,11 @@ only for calls that bear the tag.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from itertools import chain, product
 from math import prod
-from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -32,16 +31,44 @@ KEYS_PER_BUDGET_MAX: Final = 1024
 _SCOPE_BYTES: Final = 6
 
 
-_EVERY: Final = ("provider", "service", "operation", *ATTRIBUTIONS)
-_values: Final = attrgetter(*_EVERY)
+class _EventDimensions(Mapping[str, str | None]):
+    """The dimensions of an event, read where they are asked for: few budgets ask for more than one or two."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: UsageEvent) -> None:
+        self._event = event
+
+    def __getitem__(self, name: str) -> str | None:
+        if name in _EVERY:
+            value: str | None = getattr(self._event, name)
+            return value
+        if name.startswith(_TAG):
+            return self._event.tags[name[len(_TAG) :]]
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a dimension or tag."""
+        if name in _EVERY:
+            return getattr(self._event, name)
+        return self._event.tags.get(name[len(_TAG) :], default) if name.startswith(_TAG) else default
+
+    def __iter__(self) -> Iterator[str]:
+        yield from _EVERY
+        for name in self._event.tags:
+            yield _TAG + name
+
+    def __len__(self) -> int:
+        return len(_EVERY) + len(self._event.tags)
 
 
-def dimensions_of(event: UsageEvent) -> dict[str, str | None]:
+_TAG: Final = "tag."
+_EVERY: Final = dict.fromkeys(("provider", "service", "operation", *ATTRIBUTIONS))
+
+
+def dimensions_of(event: UsageEvent) -> Dimensions:
     """The dimensions of an event, as budgets filter by them."""
-    found: dict[str, str | None] = dict(zip(_EVERY, _values(event), strict=True))
-    if event.tags:
-        found.update((f"tag.{name}", value) for name, value in event.tags.items())
-    return found
+    return _EventDimensions(event)
 
 
 class _Rung(msgspec.Struct, frozen=True, eq=False):

@@ -105,7 +105,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     history: tuple[BudgetChange, ...] = ()
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
+class Asking(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The most that a call may take: what limits are asked for. `calls` is how many it is.
 
     `amount` is money (None: no price is known), `usage` quantities by meter, all calls together. Where a part is

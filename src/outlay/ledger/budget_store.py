@@ -72,7 +72,7 @@ class ReservationState(StrEnum):
     EXPIRED = "expired"
 
 
-class Reserving(msgspec.Struct, frozen=True, kw_only=True):
+class Reserving(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A reservation that is asked for: all of `limits` or nothing, until `deadline`.
 
     `estimate` is the entry that expiry writes: unsettled, at the worst case, counted at `now`. With `waits` a
@@ -88,14 +88,14 @@ class Reserving(msgspec.Struct, frozen=True, kw_only=True):
     waits_until: Instant = 0
 
 
-class Settling(msgspec.Struct, frozen=True):
+class Settling(msgspec.Struct, frozen=True, gc=False):
     """A settlement that is asked for: the reservation's id, and the entry of what happened."""
 
     id: str
     entry: Entry
 
 
-class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+class Reserved(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What became of it: `reserved`, `refused`, or of a known id `exists`, `settled`, `expired`, or
     `exists_with_different_body`. `accounts` are as they were read; `queued` says that all fits but others came first.
     """
@@ -105,7 +105,7 @@ class Reserved(msgspec.Struct, frozen=True, kw_only=True):
     queued: bool = False
 
 
-class Overrun(msgspec.Struct, frozen=True):
+class Overrun(msgspec.Struct, frozen=True, gc=False):
     """A provider billed more than the bound it was given: what was held in an account, and what it became."""
 
     key: AccountKey
@@ -113,7 +113,7 @@ class Overrun(msgspec.Struct, frozen=True):
     billed: int
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class Settled(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What became of a settlement or a release, and the entry that now stands.
 
     Settling: `settled`, `settled_late` (after expiry: a correction), `settled_after_release`, `exists` (settled so

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import apsw
 import msgspec
@@ -62,6 +62,23 @@ _decode_keys: Final = msgspec.json.Decoder(list[AccountKey]).decode
 _decode_refusal: Final = msgspec.json.Decoder(NotedRefusal).decode
 
 
+class _Ready(NamedTuple):
+    """A reservation that is asked for, as far as it can be written before the lock: its shares, and these and the
+    estimate as they are kept. The estimate is None where it bears a name that only the transaction can make.
+    """
+
+    asked: Reserving
+    shares: tuple[Share, ...]
+    packed: bytes
+    estimate: bytes | None
+
+    @classmethod
+    def of(cls, asked: Reserving, row: list[Any] | None) -> _Ready:
+        """Of what is asked, and of the row of its estimate."""
+        shares = accounts.held_by(asked.limits)
+        return cls(asked, shares, encode_shares(shares), None if row is None else _encode_row(row))
+
+
 class Reservations:
     """The reservations of one ledger in this process."""
 
@@ -96,29 +113,24 @@ class Reservations:
             # As much as can be is done before the lock is taken: nobody else writes while it is held.
             names = self._book.newest
             rows = writing.prepare([one.estimate for one in asked], names)
-            held = [accounts.held_by(one.limits) for one in asked]
-            packed = [(encode_shares(shares), _packed(row)) for shares, row in zip(held, rows, strict=True)]
+            ready = [_Ready.of(one, row) for one, row in zip(asked, rows, strict=True)]
             with self._connections.writing() as connection:
-                for one, shares, (told, estimate) in zip(asked, held, packed, strict=True):
-                    found = only(connection, "reserving", (one.id,))
+                for one in ready:
+                    found = only(connection, "reserving", (one.asked.id,))
                     if write is None:
                         write = self._write(connection, meta_of(found), epoch)
-                    if found[4] is not None and found[4] <= one.now:
-                        self._expire(write, one.now)
-                        found = only(connection, "reserving", (one.id,))
-                    ready = estimate if write.meta.epoch == names.epoch else None
-                    blobs = (told, ready or _encode_row(write.row(one.estimate)))
-                    results.append(self._reserve(write, one, shares, blobs, found))
+                    if found[4] is not None and found[4] <= one.asked.now:
+                        self._expire(write, one.asked.now)
+                        found = only(connection, "reserving", (one.asked.id,))
+                    results.append(self._reserve(write, one, found, named=write.meta.epoch == names.epoch))
         self._remember(write)
         return results
 
-    def _reserve(
-        self, write: Write, asked: Reserving, shares: Sequence[Share], blobs: tuple[bytes, bytes], found: Row
-    ) -> Reserved:
-        """`blobs` are the shares and the estimate as they are kept, `found` the row of `reserving`."""
-        connection = write.connection
-        waited_for = bool(found[5])
-        if found[6]:
+    def _reserve(self, write: Write, ready: _Ready, found: Row, *, named: bool) -> Reserved:
+        """`found` is the row of `reserving`; `named` is whether names still mean what they did before the lock."""
+        connection, asked = write.connection, ready.asked
+        waited_for, known = found[5], found[6]
+        if known:
             row = only(connection, "reservation", (asked.id,))
             if STATES[row[0]] is not ReservationState.RELEASED:
                 return Reserved(code=_known_code(row, asked), accounts={})
@@ -131,9 +143,12 @@ class Reservations:
             if asked.waits:
                 _queue(connection, asked)
             return Reserved(code="refused", accounts=read, queued=queued)
-        for share, account in zip(shares, kept, strict=True):
+        for share, account in zip(ready.shares, kept, strict=True):
             put(connection, share, account, share.amount, 0)
-        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, *blobs)
+        estimate = ready.estimate if named else None
+        if estimate is None:
+            estimate = _encode_row(write.row(asked.estimate))
+        bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, ready.packed, estimate)
         connection.execute(_PUT_RESERVATION, bound)
         if asked.waits and waited_for:
             connection.execute(sql("drop_waiter"), (asked.id,))
@@ -371,11 +386,6 @@ class _NamedErrors:
 
 
 _NAMED_ERRORS: Final = _NamedErrors()
-
-
-def _packed(row: list[Any] | None) -> bytes | None:
-    """The row of an estimate as it is kept."""
-    return None if row is None else _encode_row(row)
 
 
 def _known_code(known: Row, asked: Reserving) -> str:
