@@ -206,7 +206,7 @@ def _choose(answer: _Answer) -> None:
                 answer.flavour = flavour
                 return
     for flavour in own:
-        match = flavour.url.search(answer.path) if flavour.url else None
+        match = flavour.url.search(answer.path) if flavour.url and flavour.by_url else None
         if match and (reading.frames or flavour.binary or not reading.opaque):
             answer.flavour = flavour
             answer.document["body"] = _body(reading, flavour.stream)

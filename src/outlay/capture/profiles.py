@@ -43,12 +43,17 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flavour(msgspec.Struct, frozen=True, kw_only=True):
-    """One shape of answer: how it is known, and where everything in it lies."""
+    """One shape of answer: how it is known, and where everything in it lies.
+
+    `by_url` says that its address alone makes an answer its own; a variety of another flavour of the file is known by
+    its shape only.
+    """
 
     name: str
     operation: str | None
     when: tuple[Predicate, ...]
     url: re.Pattern[str] | None
+    by_url: bool
     uses_nothing: bool
     binary: bool
     service: tuple[Term, ...]
@@ -189,6 +194,7 @@ def _inherited(table: Mapping[str, Any], file: str) -> dict[str, Any]:
     source, _, name = like.rpartition(".")
     base = next(other for other in _tables(source or file)["flavour"] if other["name"] == name)
     merged = _inherited(base, source or file)
+    merged["variety"] = not source and "url" not in table
     for key, value in table.items():
         inner = merged.get(key)
         merged[key] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, dict) else value
@@ -212,6 +218,7 @@ def _compiled(table: Mapping[str, Any]) -> Flavour:
         operation=table.get("operation"),
         when=tuple(map(predicate, table.get("when", ()))),
         url=re.compile(table["url"]) if "url" in table else None,
+        by_url="url" in table and not table.get("variety", False),
         uses_nothing=table.get("uses_nothing", False),
         binary=table.get("binary", False),
         service=tuple(map(parse, table.get("service", _tables(COMMON)["service"]))),

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from outlay.budgets.bounds import bound
 from outlay.capture.extract import extract
 from outlay.capture.requests import request_of
 from outlay.capture.streams import Reading
@@ -75,14 +76,11 @@ class Held:
             watch.hold(found.call_key, self)
             return
         first, *others = ledger.calls_found(found, fields)
-        told = found.usage
         if self._unsure(found, exchange):
-            told = self._worst(found.usage)
-            first["basis"] = Basis.ESTIMATED
+            first.update(usage=self._worst(found.usage), basis=Basis.ESTIMATED)
             if exchange.status_code is None and exchange.error != CLOSED:
                 first["status"] = Status.UNSETTLED
-        usage = {**told, **(first.pop("usage") or {})} if told is found.usage else told
-        self.reservation.settle(usage=usage, **{name: one for name, one in first.items() if one is not None})
+        self.reservation.settle(**{name: one for name, one in first.items() if one is not None})
         for other in others:
             ledger.keep_call(other)
 
@@ -198,12 +196,12 @@ def _taken(watch: Watch, plan: Plan) -> Held:
     """The reservation. Raises Stopped with the refusal, or with the ledger's error where a budget fails closed."""
     ledger = watch.ledger
     try:
-        if plan.writable:
+        most = bound(str(plan.fields["provider"]), plan.body, plan.fields["service"])
+        if plan.writable or most.output_given:
             reservation = ledger.reserve(body=plan.body, **plan.fields).take()
         else:
             # The number that would be allotted cannot be written, so what the provider allows is held.
-            worst = ledger.bound(body=plan.body, **plan.fields)
-            reservation = ledger.reserve(usage=worst.usage, **plan.fields).take()
+            reservation = ledger.reserve(usage=most.window_usage or most.usage, **plan.fields).take()
     except OutlayError as refusal:
         raise Stopped(refusal) from None
     body = dict(reservation.body or plan.body) if plan.writable else dict(plan.body)
