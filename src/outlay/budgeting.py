@@ -43,7 +43,7 @@ class LedgerBudgets(LedgerReader):
 
         Fields: limit and window, or limits, or tiers; where, each, zone, meter, marks, action, grace, wait_s,
         fail_open, unbounded, unpriced, assumed, downgrade_to (docs/budgets.md). What was spent before is counted:
-        20,000 entries before this returns, more behind, the budget being `warming` until then. Raises InvalidInput
+        10,000 entries before this returns, more behind, the budget being `warming` until then. Raises InvalidInput
         naming the field.
         """
         wanted = read_budget(name, fields)

@@ -8,7 +8,7 @@ from typing import Final
 from outlay.errors import LedgerError
 from outlay.ledger.store import LedgerStore
 
-AT_ONCE: Final = 20_000
+AT_ONCE: Final = 10_000
 """How many past entries are looked at before a budget's maker goes on; the rest is looked at behind its back."""
 
 _STEP: Final = 10_000

@@ -31,7 +31,7 @@ from outlay.ledger.sqlite.statements import first, only, rows, sql
 from outlay.model import Account, AccountKey, Entry, Share
 
 _SECONDS_MAX: Final = 3_600.0
-_PAGE: Final = 1_000
+_PAGE: Final = 500
 _LOOKED_AT_MAX: Final = 50_000
 """Entries read for one step of warming: where few of them count, progress is kept this often."""
 
