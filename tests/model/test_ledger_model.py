@@ -1,4 +1,4 @@
-"""The memory store and the SQLite store, driven by the same random commands, never tell two stories.
+"""Memory, SQLite and PostgreSQL, driven by the same random commands, never tell two stories.
 
 Commands: appends with retries, conflicts, midnights and probed days; corrections; folds at any point;
 retention, forgetting, reopening, crashes (connections dropped without closing), forks, clock jumps.
@@ -17,11 +17,13 @@ from unittest import mock
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from tests.ledger_entries import DAY, HOUR, NOON, make_entry, plain
+from tests.postgres_ledgers import PostgresLedgers as PostgresDatabases
 
 from outlay.ledger import rules
 from outlay.ledger.memory import MemoryStore
+from outlay.ledger.postgres import PostgresStore
 from outlay.ledger.sqlite import SqliteStore
 from outlay.ledger.store import Amendment, EntryFilter, LedgerStore
 from outlay.model import CostQuery, Entry, Status
@@ -93,22 +95,35 @@ def queries(draw: st.DrawFn) -> CostQuery:
 
 
 class Ledgers(RuleBasedStateMachine):
-    """Each rule is one command, given to both stores."""
+    """Each rule is one command, given to memory and to another store."""
 
     @initialize(zone=st.sampled_from(ZONES))
     def begin(self, zone: str) -> None:
-        self.folder = Path(tempfile.mkdtemp())
         self.zone = zone
         self.memory = MemoryStore(zone=zone)
-        self.sqlite = self.opened()
+        self.make()
+        self.other = self.opened()
         self.now = NOON + 5 * DAY
 
-    def opened(self) -> SqliteStore:
-        return SqliteStore(self.folder / "outlay.db", zone=self.zone, fold_behind=False, tag_sets_a_day=1)
+    def make(self) -> None:
+        """Make the place that the other store opens."""
+        raise NotImplementedError
+
+    def opened(self) -> LedgerStore:
+        """The other store, opened anew."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Leave the other store as a crash does."""
+        raise NotImplementedError
+
+    def clean(self) -> None:
+        """Take the place away."""
+        raise NotImplementedError
 
     def both(self, action: Callable[[LedgerStore], object]) -> None:
         with mock.patch("secrets.token_hex", return_value=f"{self.now}"):
-            assert plain(action(self.sqlite)) == plain(action(self.memory))
+            assert plain(action(self.other)) == plain(action(self.memory))
 
     def send(self, batch: list[Entry]) -> None:
         self.both(lambda store: store.append(batch))
@@ -168,14 +183,14 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.sqlite.close()
-        self.sqlite = self.opened()
+        self.other.close()
+        self.other = self.opened()
 
     @rule()
     def crash(self) -> None:
         """The connections are dropped, not closed: what the next opener finds is what was committed."""
-        self.sqlite._connections._finalizer.detach()
-        self.sqlite = self.opened()
+        self.drop()
+        self.other = self.opened()
 
     @rule(entry=entries())
     def fork(self, entry: Entry) -> None:
@@ -183,7 +198,7 @@ class Ledgers(RuleBasedStateMachine):
         child = os.fork()
         if child == 0:
             try:
-                self.sqlite.append([entry])
+                self.other.append([entry])
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -220,21 +235,62 @@ class Ledgers(RuleBasedStateMachine):
 
     @invariant()
     def tell_one_story(self) -> None:
-        if not hasattr(self, "sqlite"):
+        if not hasattr(self, "other"):
             return
         for query in (CostQuery(by=("day", "user")), CostQuery(by=("job", "provider")), CostQuery(by=("meter",))):
             self.both(lambda store, query=query: _answer(store, query))  # type: ignore[misc]  # bound now
         for id in IDS:
             self.both(lambda store, known=id: store.versions(known))  # type: ignore[misc]  # bound now
-        audits = self.sqlite.audit(), self.memory.audit()
+        audits = self.other.audit(), self.memory.audit()
         assert [audit.findings for audit in audits] == [(), ()]
         assert audits[0].amount == audits[1].amount
         assert audits[0].entries == audits[1].entries
 
     def teardown(self) -> None:
-        if hasattr(self, "sqlite"):
-            self.sqlite.close()
-            shutil.rmtree(self.folder)
+        if hasattr(self, "other"):
+            self.other.close()
+            self.clean()
+
+
+class SqliteLedgers(Ledgers):
+    """Memory beside a file."""
+
+    def make(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+
+    def opened(self) -> LedgerStore:
+        return SqliteStore(self.folder / "outlay.db", zone=self.zone, fold_behind=False, tag_sets_a_day=1)
+
+    def drop(self) -> None:
+        assert isinstance(self.other, SqliteStore)
+        self.other._connections._finalizer.detach()
+
+    def clean(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+class PostgresLedgers(Ledgers):
+    """Memory beside a server's database. Days near the first entries have partitions, the others have none."""
+
+    ledgers: PostgresDatabases
+
+    def make(self) -> None:
+        self.url = self.ledgers.take("USD", self.zone)
+        self.dropped: list[PostgresStore] = []
+
+    def opened(self) -> LedgerStore:
+        store = PostgresStore(self.url, zone=self.zone, fold_behind=False, tag_sets_a_day=1)
+        store._partitions.make(range(NOON // DAY - 2, NOON // DAY + 2))
+        return store
+
+    def drop(self) -> None:
+        assert isinstance(self.other, PostgresStore)
+        self.dropped.append(self.other)
+
+    def clean(self) -> None:
+        for store in self.dropped:
+            store.close()
+        self.ledgers.give(self.url)
 
 
 def _answer(store: LedgerStore, query: CostQuery) -> object:
@@ -242,7 +298,17 @@ def _answer(store: LedgerStore, query: CostQuery) -> object:
     return (table.rows, table.total, table.zone, table.currency)
 
 
-TestLedgers = Ledgers.TestCase
-TestLedgers.settings = settings(
+TestSqliteLedgers = SqliteLedgers.TestCase
+TestSqliteLedgers.settings = settings(
     max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
 )
+
+
+def test_postgres_and_memory_tell_one_story(postgres_ledgers: PostgresDatabases) -> None:
+    PostgresLedgers.ledgers = postgres_ledgers
+    run_state_machine_as_test(
+        PostgresLedgers,
+        settings=settings(
+            max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

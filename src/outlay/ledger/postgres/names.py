@@ -47,18 +47,19 @@ def _names(connection: Connection, known: Ids, entries: Iterable[Entry]) -> list
 
 
 def _rates(connection: Connection, known: Mapping[Rate | None, int], entries: Iterable[Entry]) -> dict[Rate, int]:
+    # Rates are told apart by identity: several of one digest are one row.
     rates = {line.rate for entry in entries for line in entry.rating.lines if line.rate is not None}
-    wanted = {encode_rate(rate): rate for rate in rates if rate not in known}
+    packed = {rate: encode_rate(rate) for rate in rates if rate not in known}
     found: dict[bytes, int] = {}
     for _ in range(2):
-        left = sorted(packed for packed in wanted if packed[0] not in found)
+        left = sorted({one for one in packed.values() if one[0] not in found})
         if not left:
             break
-        found.update((digest, id) for digest, id in rows(connection, "rate_ids", ([digest for digest, _ in left],)))
-        left = [packed for packed in left if packed[0] not in found]
+        found.update(rows(connection, "rate_ids", ([digest for digest, _ in left],)))
+        left = [one for one in left if one[0] not in found]
         if left:
             run(connection, "intern_rates", ([digest for digest, _ in left], [body for _, body in left]))
-    return {rate: found[digest] for (digest, _), rate in wanted.items()}
+    return {rate: found[digest] for rate, (digest, _) in packed.items()}
 
 
 def _tag_sets(

@@ -81,16 +81,20 @@ def _there(connection: Connection, days: Iterable[int]) -> set[int]:
 
 
 def _make(connection: Connection, meta: Meta, *, day: int) -> int:
-    if _there(connection, [day]) or day < meta.horizon:
+    if day < meta.horizon:
         return 0
     first, after = day * DAY_MICROSECONDS, (day + 1) * DAY_MICROSECONDS
     if only(connection, "lies_in_default", (first, after, day))[0]:
         return 0
     connection.execute("SET LOCAL lock_timeout = '500ms'")
+    made = 0
     for table, bounds in (("entry", (first, after)), ("identity", (day, day + 1))):
-        text = sql("make_partition").replace("{partition}", name_of(table, day)).replace("{table}", table)
-        connection.execute(text.replace("{first}", str(bounds[0])).replace("{after}", str(bounds[1])))
-    return 1
+        partition = name_of(table, day)
+        if not list(rows(connection, "tables_named", ([partition],))):
+            text = sql("make_partition").replace("{partition}", partition).replace("{table}", table)
+            connection.execute(text.replace("{first}", str(bounds[0])).replace("{after}", str(bounds[1])))
+            made = 1
+    return made
 
 
 def days_with_partitions(connection: Connection) -> list[int]:
