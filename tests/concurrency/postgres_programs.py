@@ -31,8 +31,8 @@ HOT = "hot"
 class Child:
     """One process's calls, until it is told to end."""
 
-    def __init__(self, url: str, name: str, notes: Path, seed: int) -> None:
-        self.url = url
+    def __init__(self, ledger: outlay.Ledger, name: str, notes: Path, seed: int) -> None:
+        self.ledger = ledger
         self.name = name
         self.dice = random.Random(seed)
         self.out = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -42,20 +42,17 @@ class Child:
     def run(self) -> None:
         """Make calls; where the ledger fails, the same call is made again, as a program would."""
         signal.signal(signal.SIGTERM, self._end)
-        with outlay.open(self.url) as ledger:
+        kinds = (self.record, self.record, self.batch, self.reserve, self.reserve, self.correct)
+        while not self.ending:
+            self.number += 1
+            kind = self.dice.choice(kinds)
+            feature, user = self.dice.choice(FEATURES), f"u{self.dice.randrange(50)}"
             while not self.ending:
-                self.number += 1
-                kind = self.dice.choice(
-                    (self.record, self.record, self.batch, self.reserve, self.reserve, self.correct)
-                )
-                feature, user = self.dice.choice(FEATURES), f"u{self.dice.randrange(50)}"
-                while not self.ending:
-                    try:
-                        kind(ledger, f"{self.name}-{self.number}", feature=feature, user=user)
-                        break
-                    except outlay.LedgerError as error:
-                        self.note("failed", error.code)
-                        time.sleep(0.05)
+                try:
+                    kind(self.ledger, f"{self.name}-{self.number}", feature=feature, user=user)
+                    break
+                except outlay.LedgerError:
+                    time.sleep(0.05)
 
     def _end(self, *_: object) -> None:
         self.ending = True
@@ -96,10 +93,10 @@ class Child:
 
 
 class Herd:
-    """The children of this process."""
+    """The children of this process, which has opened the ledger before them, as a preloading server does."""
 
-    def __init__(self, url: str, folder: Path, seed: int) -> None:
-        self.url = url
+    def __init__(self, ledger: outlay.Ledger, folder: Path, seed: int) -> None:
+        self.ledger = ledger
         self.folder = folder
         self.dice = random.Random(seed)
         self.made = 0
@@ -113,7 +110,7 @@ class Herd:
         if pid == 0:
             failed = 1
             try:
-                Child(self.url, name, self.folder / f"{name}.notes", seed).run()
+                Child(self.ledger, name, self.folder / f"{name}.notes", seed).run()
                 failed = 0
             except BaseException:
                 traceback.print_exc()
@@ -138,13 +135,14 @@ class Herd:
 
 def main(url: str, folder: str, seed: str, count: str) -> None:
     """Serve until the input ends; then say how many children failed."""
-    herd = Herd(url, Path(folder), int(seed))
-    for _ in range(int(count)):
-        herd.add()
-    for line in sys.stdin:
-        herd.kill(int(line.split()[1]))
-        print("killed", flush=True)
-    print(herd.end(), flush=True)
+    with outlay.open(url) as ledger:
+        herd = Herd(ledger, Path(folder), int(seed))
+        for _ in range(int(count)):
+            herd.add()
+        for line in sys.stdin:
+            herd.kill(int(line.split()[1]))
+            print("killed", flush=True)
+        print(herd.end(), flush=True)
 
 
 if __name__ == "__main__":
