@@ -15,7 +15,7 @@ from outlay.ledger.conditions import filter_conditions, joined, walk_start
 from outlay.ledger.names import KIND_NUMBERS, NameBook, find_name
 from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import Connections, read_meta
-from outlay.ledger.postgres.statements import Connection, only, rows, rows_of, sql
+from outlay.ledger.postgres.statements import Connection, only, rows, sql
 from outlay.ledger.postgres.waiting import Write
 from outlay.ledger.store import EntryFilter
 from outlay.ledger.tallies import check_entry_filter
@@ -85,6 +85,6 @@ def _page(
         bounds = (at, 0) if filter.newest_first else (at, last)
         text = sql("page_down" if filter.newest_first else "page_up").replace("{conditions}", joined(conditions))
         decoder = Decoder(connection, book.at(read_meta(connection).epoch))
-        return [decoder.entry(row) for row in rows_of(connection, text, (*bounds, *bindings, size))]
+        return [decoder.entry(row) for row in statements.rows_of(connection, text, (*bounds, *bindings, size))]
 
     return connections.read(work)
