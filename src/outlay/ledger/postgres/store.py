@@ -17,6 +17,7 @@ from outlay.ledger.postgres import auditing, migrations, querying, reading, rete
 from outlay.ledger.postgres.budgeting import PostgresBudgets
 from outlay.ledger.postgres.connections import Connections, Meta, read_meta
 from outlay.ledger.postgres.folder import Folder
+from outlay.ledger.postgres.moving import PostgresMover
 from outlay.ledger.postgres.partitions import Partitions, days_with_partitions
 from outlay.ledger.postgres.serving import PostgresServing
 from outlay.ledger.postgres.statements import Connection, first, only, rows, rows_of, run, sql
@@ -240,6 +241,10 @@ class PostgresStore(PostgresBudgets, PostgresServing):
     def finish_migration(self) -> list[str]:
         """Apply what takes away what no program needs any more, once all programs are new; the scripts applied."""
         return migrations.finish(self._connections)
+
+    def mover(self) -> PostgresMover:
+        """See moving.Movable."""
+        return PostgresMover(self._connections, self._partitions)
 
     def facts(self) -> dict[str, str]:
         """See LedgerStore.facts."""
