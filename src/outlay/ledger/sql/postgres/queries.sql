@@ -193,16 +193,19 @@ SELECT {entry} FROM entry WHERE seq > ? AND seq <= ? AND {conditions} ORDER BY s
 -- name: page_down
 SELECT {entry} FROM entry WHERE seq <= ? AND seq > ? AND {conditions} ORDER BY seq DESC LIMIT ?
 
+-- Corrections are few and keep the time of what they correct: each day's partial index has them.
 -- name: live_only
 entry.sign = 1 AND NOT EXISTS (
     SELECT 1 FROM entry AS later
-    WHERE later.corrects = coalesce(entry.corrects, entry.seq) AND later.seq > entry.seq
+    WHERE later.corrects IS NOT NULL AND later.corrects = coalesce(entry.corrects, entry.seq)
+      AND later.occurred_from = entry.occurred_from AND later.seq > entry.seq
 )
 
 -- name: live_only_as_of
 entry.sign = 1 AND NOT EXISTS (
     SELECT 1 FROM entry AS later
-    WHERE later.corrects = coalesce(entry.corrects, entry.seq) AND later.seq > entry.seq AND later.recorded_at <= ?
+    WHERE later.corrects IS NOT NULL AND later.corrects = coalesce(entry.corrects, entry.seq)
+      AND later.occurred_from = entry.occurred_from AND later.seq > entry.seq AND later.recorded_at <= ?
 )
 
 -- name: any_of
