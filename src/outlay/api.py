@@ -28,7 +28,7 @@ from outlay.budgets.tokenizer import tiktoken_counter
 from outlay.calls import Call, Function, attributed, inherited, told, tracked_function
 from outlay.capture.estimates import checked_rule, with_estimate
 from outlay.capture.extract import Extraction, extract
-from outlay.capture.intake import COUNT_MAX, build_event
+from outlay.capture.intake import COUNT_MAX, FIELDS, build_event
 from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock
 from outlay.errors import InvalidInput, PriceBookError
@@ -247,6 +247,9 @@ class Ledger(LedgerBudgets):
         fixed = sorted(changes.keys() & {"id", "time", "time_to"})
         if fixed:
             raise InvalidInput(f"{', '.join(fixed)} cannot be corrected; cancel the event and record it anew")
+        unknown = sorted(changes.keys() - FIELDS)
+        if unknown:
+            raise InvalidInput(f"an event has no field {', '.join(unknown)[:60]}", code="unknown_field")
         live = live_version(entries) or entries[0]
         corrected = self._changed(live.event, changes)
         entry = self.recorder.correct(entries, corrected, reason)
