@@ -57,7 +57,7 @@ def check(folder: Path) -> int:
     acknowledged: set[str] = set()
     for notes in folder.glob("*.ids"):
         text = notes.read_text()
-        acknowledged.update(text[: text.rfind("\n")].split("\n"))
+        acknowledged.update(text.split("\n")[:-1])  # What follows the last newline was cut.
     with outlay.open(folder / "outlay.db") as ledger:
         present = [receipt.id for receipt in ledger.events()]
         report = ledger.audit()

@@ -313,40 +313,41 @@ class Writing:
         # The lock itself is kept: a fork gives the child new ones.
         lock = self._lock = connections.writer_lock
         lock.acquire()
+        begun = False
         try:
             connections.check()
             connection = self._connection = connections.writer_now()
             connection.execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            self._undo(error)
-            raise
+            begun = True
+        except apsw.Error as error:
+            raise translate(error, connections.address, self._connection) from error
+        finally:
+            if not begun:
+                self._leave()
         return connection
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None and self._connection is not None:
-            try:
-                self._connection.execute("COMMIT")
-            except BaseException as failure:
-                self._undo(failure)
-                raise
-            self._lock.release()
-        else:
-            self._undo(error)
-
-    def _undo(self, error: BaseException | None) -> None:
-        """Leave no transaction and no lock behind; what SQLite raised is raised as Outlay's."""
         connection = self._connection
         try:
-            if isinstance(error, apsw.Error):
+            if error is None and connection is not None:
+                connection.execute("COMMIT")
+            elif isinstance(error, apsw.Error):
                 raise translate(error, self._connections.address, connection) from error
+        except apsw.Error as failure:
+            raise translate(failure, self._connections.address, connection) from failure
         finally:
-            try:
-                if connection is not None and connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            finally:
-                self._lock.release()
+            self._leave()
+
+    def _leave(self) -> None:
+        """Leave no transaction and no lock behind."""
+        connection = self._connection
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        finally:
+            self._lock.release()
 
 
 class _Kept:
