@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from outlay.capture.paths import Document, Predicate, first_name, predicate
+from outlay.capture.paths import Document, Predicate, Skeleton, may_hold, predicate, skeleton
 from outlay.capture.profiles import COMPATIBLE, Profile, heads
 from outlay.errors import InvalidInput
 
@@ -64,10 +64,8 @@ def whose(given: str | None, address: Address, package: str, document: Document)
         profile = by_name(given)
         groups = _groups(profile, address) if profile else None
         return Found(profile or heads()[COMPATIBLE], given, groups or {})
-    body = document.get("body")
-    there = body if isinstance(body, Mapping) else {}
-    for name, profile, sign in _sure_signs():
-        if (name is None or name[0] in there or name[1] in there) and sign(document):
+    for profile, sign in _sure_signs(_bones(document)):
+        if sign(document):
             return _found(profile, _groups(profile, address) or {})
     placed = _placed(address)
     if placed is not None:
@@ -98,16 +96,19 @@ def _placed(address: Address) -> Found | None:
     return None
 
 
-def _shaped(document: Document) -> list[Profile]:
-    """The profiles one of whose signs the document bears. Most signs ask for a member that is not there at all."""
+def _bones(document: Document) -> Skeleton:
     body = document.get("body")
-    there = body if isinstance(body, Mapping) else {}
-    model = there.get("model")
-    held = set(_of_model(model)) if type(model) is str else set[int]()
-    for name, number, sign, of_model in _signs():
-        if of_model and type(model) is str:
-            continue
-        if (name is None or name[0] in there or name[1] in there) and sign(document):
+    return skeleton(body) if type(body) is dict else ()
+
+
+def _shaped(document: Document) -> list[Profile]:
+    """The profiles one of whose signs the document bears."""
+    body = document.get("body")
+    model = body.get("model") if isinstance(body, Mapping) else None
+    known = type(model) is str
+    held = set(_of_model(model)) if isinstance(model, str) and known else set[int]()
+    for number, sign, of_model in _signs(_bones(document)):
+        if not (of_model and known) and sign(document):
             held.add(number)
     return [profile for number, profile in enumerate(heads().values()) if number in held] if held else []
 
@@ -115,25 +116,29 @@ def _shaped(document: Document) -> list[Profile]:
 @lru_cache(maxsize=512)
 def _of_model(model: str) -> frozenset[int]:
     """Whose signs that ask for nothing but the model's name hold for this one."""
-    return frozenset(
-        number for _, number, sign, of_model in _signs() if of_model and sign({"body": {"model": model}})
-    )
+    document = {"body": {"model": model}}
+    signs = _signs((("model", None),))
+    return frozenset(number for number, sign, of_model in signs if of_model and sign(document))
 
 
-@cache
-def _signs() -> tuple[tuple[tuple[str, str] | None, int, Predicate, bool], ...]:
-    """Every sign: the member without which it cannot hold, whose it is, and whether it asks for the model alone."""
+@lru_cache(maxsize=512)
+def _signs(bones: Skeleton) -> tuple[tuple[int, Predicate, bool], ...]:
+    """Every sign that a body of these bones may bear: whose it is, and whether it asks for the model's name alone."""
     return tuple(
-        (first_name(sign), number, predicate(sign), sign.startswith("model~") and " & " not in sign)
+        (number, predicate(sign), sign.startswith("model~") and " & " not in sign)
         for number, profile in enumerate(heads().values())
         for sign in profile.signs
+        if may_hold(predicate(sign), bones)
     )
 
 
-@cache
-def _sure_signs() -> tuple[tuple[tuple[str, str] | None, Profile, Predicate], ...]:
+@lru_cache(maxsize=512)
+def _sure_signs(bones: Skeleton) -> tuple[tuple[Profile, Predicate], ...]:
     return tuple(
-        (first_name(sign), profile, predicate(sign)) for profile in heads().values() for sign in profile.sure_signs
+        (profile, predicate(sign))
+        for profile in heads().values()
+        for sign in profile.sure_signs
+        if may_hold(predicate(sign), bones)
     )
 
 

@@ -17,11 +17,13 @@ from outlay.capture.detect import UNKNOWN, Found, address_of, whose
 from outlay.capture.overlaps import settle, unsound
 from outlay.capture.paths import (
     Document,
+    Predicate,
     Skeleton,
     Term,
     at,
     decimal_of,
     is_number,
+    may_hold,
     may_lead,
     measured,
     parse,
@@ -107,6 +109,8 @@ class _Answer(msgspec.Struct, kw_only=True):
     conditions: dict[str, str]
     flavour: Flavour | None = None
     notes: list[str] = []
+    body: object = None
+    bones: Skeleton = ()
 
 
 def extract(
@@ -149,8 +153,8 @@ def _answer(
     reading.status_code = status_code if status_code is not None else reading.status_code
     if len(reading.frames) > 1:
         _refuse_many(reading)
-    for wrapper in wrappers():
-        if len(reading.frames) == 1 and wrapper.when({"body": reading.frames[0]}):
+    for wrapper in wrappers() if len(reading.frames) == 1 and _bears_another(reading.frames[0]) else ():
+        if wrapper.when({"body": reading.frames[0]}):
             envelope: Document = {"body": reading.frames[0]}
             inner = _first_mapping(envelope, wrapper.body)
             asked = asked or _first_mapping(envelope, wrapper.request) or {}
@@ -159,7 +163,9 @@ def _answer(
             reading.frames = [inner] if inner is not None else reading.frames
             conditions.update(wrapper.conditions)
     address = address_of(url or reading.url)
-    headers = {str(key).lower(): value for key, value in reading.headers.items()}
+    headers = reading.headers
+    if isinstance(headers, dict):  # An HTTP client's own mapping knows no case.
+        headers = {str(key).lower(): value for key, value in headers.items()}
     document: dict[str, object] = {"header": headers, "request": asked, "given": {"service": service}}
     probe = {**document, "body": fold(reading.frames, _PROBE.lift, "last"), "url": {"host": address.host}}
     who = whose(provider, address, reading.package, probe)
@@ -169,6 +175,11 @@ def _answer(
     if who.note:
         answer.notes.append(who.note)
     return answer
+
+
+def _bears_another(frame: Mapping[str, Any]) -> bool:
+    """Whether a body may be an envelope: all of them hold their answer under one of these names."""
+    return any(name in frame for name in ("response", "result", "recordId"))
 
 
 def _refuse_many(reading: Reading) -> None:
@@ -202,7 +213,7 @@ def _choose(answer: _Answer) -> None:
             if flavour.stream.text not in bodies:
                 bodies[flavour.stream.text] = _body(reading, flavour.stream)
             answer.document["body"] = bodies[flavour.stream.text]
-            if any(shape(answer.document) for shape in flavour.when):
+            if any(shape(answer.document) for shape in _alive(flavour.when, answer)):
                 answer.flavour = flavour
                 return
     for flavour in own:
@@ -213,6 +224,26 @@ def _choose(answer: _Answer) -> None:
             break
     else:
         answer.document["body"] = _body(reading, _PROBE)
+
+
+_living: Final[dict[tuple[int, Skeleton], tuple[Predicate, ...]]] = {}
+
+
+def _alive(predicates: tuple[Predicate, ...], answer: _Answer) -> tuple[Predicate, ...]:
+    """The predicates that may hold of such a body. Those of the files are made once and kept: an id names them."""
+    body = answer.document.get("body")
+    if not predicates or type(body) is not dict:
+        return predicates
+    if answer.body is not body:
+        answer.body, answer.bones = body, skeleton(body)
+    key = (id(predicates), answer.bones)
+    found = _living.get(key)
+    if found is None:
+        found = tuple(one for one in predicates if may_hold(one, answer.bones))
+        if len(_living) >= _TELLINGS_MAX:
+            _living.clear()
+        _living[key] = found
+    return found
 
 
 def _body(reading: Reading, rule: StreamRule) -> dict[str, Any]:
@@ -312,11 +343,11 @@ def _status(answer: _Answer, flavour: Flavour | None) -> tuple[Status, str | Non
     """What became of the call, and a refusal's code: a word of the provider's, never its message."""
     failed, codes = common_errors()
     document, http = answer.document, answer.reading.status_code
-    if flavour is not None and any(predicate(document) for predicate in flavour.cancelled):
+    if flavour is not None and any(one(document) for one in _alive(flavour.cancelled, answer)):
         return Status.CANCELLED, None
-    own = flavour.failed if flavour is not None else ()
+    own = _alive(flavour.failed, answer) if flavour is not None else ()
     refused = http is not None and http >= 400
-    if not refused and not any(predicate(document) for predicate in (*failed, *own)):
+    if not refused and not any(predicate(document) for predicate in (*_alive(failed, answer), *own)):
         return Status.OK, None
     terms = (*(flavour.error if flavour is not None else ()), *codes)
     code = next((text for text in texts(document, terms) if _WORD.match(text)), None)
@@ -379,7 +410,9 @@ _tellings: Final[dict[tuple[int, Skeleton], tuple[Convention, ...]]] = {}
 def _telling(answer: _Answer, flavour: Flavour) -> tuple[Convention, ...]:
     """A flavour's conventions without the terms that lead nowhere in such a body: most answers are alike in that."""
     body = answer.document.get("body")
-    bones = skeleton(body) if type(body) is dict else ()
+    if answer.body is not body:
+        answer.body, answer.bones = body, skeleton(body) if type(body) is dict else ()
+    bones = answer.bones
     key = (id(flavour), bones)  # Flavours are made once and kept.
     found = _tellings.get(key)
     if found is None:

@@ -207,6 +207,8 @@ def _chosen(element: object, step: Step) -> bool:
 
 def scalar_text(value: object) -> str | None:
     """A scalar as the text by which rules compare it, or None for anything else."""
+    if type(value) is str:
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -222,6 +224,8 @@ def quantity_of(value: object) -> Quantity | None:
 
     None for what is no number, negative, not finite, or beyond any bill.
     """
+    if type(value) is int:  # The common case.
+        return value if 0 <= value <= QUANTITY_LIMIT else None
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     if isinstance(value, int):
@@ -269,6 +273,8 @@ def _amount(found: list[object], measure: str) -> Quantity | None:
         return sum(len(value) if isinstance(value, list | tuple) else 1 for value in found) or None
     if measure == "length":
         return sum(len(value) for value in found if isinstance(value, str)) or None
+    if len(found) == 1 and not measure:
+        return quantity_of(found[0])
     numbers = [number for number in map(quantity_of, found) if number is not None]
     if not numbers:
         return None
@@ -296,22 +302,25 @@ def _is_there(document: Document, path: Path) -> bool:
     return bool(found) if isinstance(found, tuple) else any(True for _ in found)
 
 
-def first_name(text: str) -> tuple[str, str] | None:
-    """The member of the body without which a predicate cannot hold, by its two spellings; None: any may do."""
-    first = text.split(" & ", maxsplit=1)[0].strip()
-    compared = re.match(r"(?:[^\[=~]|\[[^\]]*\])+", first)
-    if first.startswith("!") or compared is None:
-        return None
-    path = _parse_one(compared[0])
-    if path.root != "body" or not path.steps or path.steps[0].name in ("", "*"):
-        return None
-    return path.steps[0].name, path.steps[0].snake
+_needs: Final[dict[Predicate, tuple[Path, ...]]] = {}
+"""The paths that must lead somewhere where a predicate holds."""
+
+
+def may_hold(found: Predicate, bones: Skeleton) -> bool:
+    """Whether a predicate may hold of a body of these bones. Most ask for a member that is not there at all."""
+    return all(may_lead(path, bones) for path in _needs.get(found, ()))
 
 
 @cache
 def predicate(text: str) -> Predicate:
     """The predicate written as `text`."""
-    parts = tuple(_condition(part.strip()) for part in text.split(" & "))
+    conditions = [_condition(part.strip()) for part in text.split(" & ")]
+    found = _joined([condition for condition, _ in conditions])
+    _needs[found] = tuple(path for _, path in conditions if path is not None)
+    return found
+
+
+def _joined(parts: Sequence[Predicate]) -> Predicate:
     if len(parts) == 1:
         return parts[0]
     if len(parts) == 2:
@@ -320,16 +329,17 @@ def predicate(text: str) -> Predicate:
     return lambda document: all(part(document) for part in parts)
 
 
-def _condition(text: str) -> Predicate:
+def _condition(text: str) -> tuple[Predicate, Path | None]:
+    """What is asked, and the path that must lead somewhere for it, if one must."""
     if text.startswith("!"):
-        inner = _condition(text[1:])
-        return lambda document: not inner(document)
+        inner, _ = _condition(text[1:])
+        return (lambda document: not inner(document)), None
     compared = re.match(r"(?P<path>(?:[^\[=~]|\[[^\]]*\])+)(?P<sign>[=~])(?P<value>.*)$", text)
     if compared is None:
-        path = _parse_one(text)
-        return lambda document: _is_there(document, path)
+        there = _parse_one(text)
+        return (lambda document: _is_there(document, there)), there
     path, value = _parse_one(compared["path"]), compared["value"]
     if compared["sign"] == "=":
-        return lambda document: value in texts(document, (path,))
+        return (lambda document: value in texts(document, (path,))), path
     pattern = re.compile(value)
-    return lambda document: any(pattern.search(found) for found in texts(document, (path,)))
+    return (lambda document: any(pattern.search(found) for found in texts(document, (path,)))), path

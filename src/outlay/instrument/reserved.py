@@ -136,7 +136,7 @@ def any_hard(operation: Operation) -> bool:
     if ledger is None:
         return False
     try:
-        index = ledger.reserver.refresh()
+        index = operation.watch.budgets(ledger)
     except LedgerError as error:
         operation.watch.failures.note("asking budgets", error)
         known = ledger.reserver.known

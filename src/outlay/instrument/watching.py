@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from outlay.errors import InvalidInput
@@ -10,10 +11,12 @@ from outlay.instrument.targets import BOTO_SERVICES, Sdk, at_path, sdk_of
 
 if TYPE_CHECKING:
     from outlay.api import Ledger
+    from outlay.budgets.limits import BudgetIndex
     from outlay.instrument.reserved import Held
 
 MARK: Final = "_outlay_watch"
 HELD_MAX: Final = 1_000
+LOOK_S: Final = 0.25
 
 
 class Watch:
@@ -27,6 +30,18 @@ class Watch:
         self.failures = Failures()
         self.failures.counted = ledger.capture_failures if ledger is not None else None
         self._held: dict[str, Held] = {}
+        self._looked_s = 0.0
+
+    def budgets(self, ledger: Ledger) -> BudgetIndex:
+        """The budgets in force. Those that another process sets are seen within a quarter of a second; a reservation
+        always looks again.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_S:
+            return ledger.reserver.index
+        index = ledger.reserver.refresh()
+        self._looked_s = now_s
+        return index
 
     def hold(self, call_key: str, held: Held) -> None:
         """Keep a reservation of work that still runs, until an answer tells its end. The oldest go first."""
