@@ -155,10 +155,8 @@ def costed(
             with invocation.gathering():
                 try:
                     result = handler(event, context)
-                except BaseException:
+                finally:
                     _end(invocation, started_s, stopwatch, context, memory_mb, emf)
-                    raise
-                _end(invocation, started_s, stopwatch, context, memory_mb, emf)
             with _never_failing("the envelope"):
                 if envelope:
                     key = "cost" if envelope is True else envelope
