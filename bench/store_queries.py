@@ -26,6 +26,7 @@ from outlay.ledger.rules import fingerprint
 from outlay.ledger.sqlite import SqliteStore
 from outlay.ledger.sqlite.statements import schema, sql
 from outlay.ledger.sqlite.writing import prepare
+from outlay.ledger.store import LedgerStore
 from outlay.model import CostQuery, Entry, PricedLine, PricingStatus, Rate, Rating, UsageEvent
 
 BATCH = 10_000
@@ -182,7 +183,7 @@ def waiting(store: SqliteStore) -> int:
     return int(facts["last_seq"]) - int(facts["watermark"])
 
 
-def queries(store: SqliteStore, maker: Maker) -> dict[str, object]:
+def queries(store: LedgerStore, maker: Maker) -> dict[str, object]:
     until = START + DAYS * DAY
     jobs = [f"job-{n}" for n in maker.random.sample(range(1, maker.jobs), 50)]
     users = [f"user-{n}" for n in maker.random.sample(range(5_000), 50)]

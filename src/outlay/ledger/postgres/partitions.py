@@ -1,8 +1,8 @@
 """Day partitions: made ahead, a few days at a time, so that no writer ever waits for one.
 
 A day's entries and identities each have a table of their own, which retention drops in one piece. What comes for
-another day, late or from a clock ahead, lies in the default partition; a batch that brings much of one day, as an
-import does, is given its partition first.
+another day, late or from a clock ahead, lies in the default partition; a day of which much comes, as in an import, is
+given its partition, into which the little that came before is moved.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ DAYS_AHEAD: Final = 3
 """Partitions are there for today, the day before, and this many days after."""
 
 IMPORTED_MIN: Final = 1_000
-"""How many entries of one day in one batch are worth a partition."""
+"""How many entries of one day that a process writes are worth a partition."""
+
+MOVED_MAX: Final = 50_000
+"""A day of which more lies in the default partition stays there: moving it would hold writers up."""
 
 _REMEMBERED_MAX: Final = 10_000
+_BOUND_BY: Final = {"entry": "occurred_from", "identity": "day"}
 
 
 class Partitions:
@@ -33,28 +37,35 @@ class Partitions:
         self._connections = connections
         self._made_until = 0
         self._known: set[int] = set()
+        self._seen: Counter[int] = Counter()
 
     def ahead(self, now: Instant) -> None:
         """Make the partitions of the days around now; they are looked for once a day."""
         today = now // DAY_MICROSECONDS
         if today + 1 < self._made_until:
             return
-        try:
-            self.make(range(today - 1, today + DAYS_AHEAD + 1))
-        except LedgerBusy:
-            # Somebody reads for long: it is tried again, and until then the default partition takes what comes.
-            return
-        self._made_until = today + DAYS_AHEAD + 1
+        if self._make_or_leave(range(today - 1, today + DAYS_AHEAD + 1)):
+            self._made_until = today + DAYS_AHEAD + 1
 
     def for_import(self, instants: Iterable[Instant]) -> None:
-        """Make the partitions of days of which a batch brings much."""
-        counted = Counter(at // DAY_MICROSECONDS for at in instants)
-        large = [day for day, count in counted.items() if count >= IMPORTED_MIN and day not in self._known]
-        if large:
-            try:
-                self.make(large)
-            except LedgerBusy:
-                return
+        """Make the partitions of days of which much comes."""
+        for day, count in Counter(at // DAY_MICROSECONDS for at in instants).items():
+            if day in self._known:
+                continue
+            self._seen[day] += count
+            if self._seen[day] >= IMPORTED_MIN:
+                del self._seen[day]
+                self._make_or_leave([day])
+        if len(self._seen) > _REMEMBERED_MAX:
+            self._seen.clear()
+
+    def _make_or_leave(self, days: Iterable[int]) -> bool:
+        try:
+            self.make(days)
+        except LedgerBusy:
+            # Somebody reads for long: it is tried again, and until then the default partition takes what comes.
+            return False
+        return True
 
     def make(self, days: Iterable[int]) -> int:
         """Make the partitions of these days that are not there; how many were made."""
@@ -84,14 +95,15 @@ def _make(connection: Connection, meta: Meta, *, day: int) -> int:
     if day < meta.horizon:
         return 0
     first, after = day * DAY_MICROSECONDS, (day + 1) * DAY_MICROSECONDS
-    if only(connection, "lies_in_default", (first, after, day))[0]:
-        return 0
     connection.execute("SET LOCAL lock_timeout = '500ms'")
+    if max(only(connection, "lie_in_default", (first, after, day, MOVED_MAX + 1))) > MOVED_MAX:
+        return 0
     made = 0
     for table, bounds in (("entry", (first, after)), ("identity", (day, day + 1))):
         partition = name_of(table, day)
         if not list(rows(connection, "tables_named", ([partition],))):
             text = sql("make_partition").replace("{partition}", partition).replace("{table}", table)
+            text = text.replace("{column}", _BOUND_BY[table])
             connection.execute(text.replace("{first}", str(bounds[0])).replace("{after}", str(bounds[1])))
             made = 1
     return made

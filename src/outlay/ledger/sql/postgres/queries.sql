@@ -379,14 +379,22 @@ SELECT to_date(right(relname, 10), 'YYYY_MM_DD') - date '1970-01-01'
 FROM pg_class JOIN pg_inherits ON inhrelid = pg_class.oid
 WHERE inhparent = 'outlay.entry'::regclass AND relname <> 'entry_default'
 
--- Attached, not created as a partition: that would hold up everybody who reads.
+-- Attached, not created as a partition: that would hold up everybody who reads. Nobody writes meanwhile; what moves
+-- from the default partition is seen by every reader in the one place or the other.
 -- name: make_partition
 CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS);
+WITH moved AS (
+    DELETE FROM {table}_default WHERE {column} >= {first} AND {column} < {after} RETURNING *
+)
+INSERT INTO {partition} SELECT * FROM moved;
 ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ({first}) TO ({after})
 
--- name: lies_in_default
-SELECT EXISTS (SELECT 1 FROM entry_default WHERE occurred_from >= ? AND occurred_from < ?)
-    OR EXISTS (SELECT 1 FROM identity_default WHERE day = ?)
+-- name: lie_in_default
+SELECT
+    (SELECT count(*) FROM (
+        SELECT 1 FROM entry_default WHERE occurred_from >= ?1 AND occurred_from < ?2 LIMIT ?4
+    ) AS entries),
+    (SELECT count(*) FROM (SELECT 1 FROM identity_default WHERE day = ?3 LIMIT ?4) AS identities)
 
 -- name: lock_fold
 SELECT pg_advisory_xact_lock(1333097836, 257)
