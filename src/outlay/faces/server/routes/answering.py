@@ -54,7 +54,7 @@ WHERE: Final = {
             "in": "query",
             "required": False,
             "description": f"only what has this {name}; several may be given, an empty one means none",
-            "schema": {"type": "array", "items": {"type": "string", "maxLength": NAME_MAX}},
+            "schema": {"type": "array", "maxItems": 20, "items": {"type": "string", "maxLength": NAME_MAX}},
         }
         for name in DIMENSIONS
     ]
@@ -84,6 +84,9 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     )
 }
 """What any route may answer besides its own."""
+
+# What is no HTTP at all, or a line longer than it reads, the server below answers by itself.
+PROBLEMS[400]["content"]["text/plain"] = {"schema": {"type": "string"}}
 
 
 def instant_of(state: ServerState, value: str | None) -> Instant | None:

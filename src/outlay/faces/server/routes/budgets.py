@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from outlay.budgeting import SUBJECTS_SHOWN
 from outlay.budgets.coverage import unpacked
-from outlay.budgets.definition import mark_said
+from outlay.budgets.definition import DIMENSIONS, mark_said
 from outlay.budgets.status import usage_block
 from outlay.budgets.terms import Budget, BudgetChange, BudgetStatus
 from outlay.clock import Instant, isoformat
-from outlay.errors import NotFound
+from outlay.errors import InvalidInput, NotFound
 from outlay.faces.server.access import Caller, Role
 from outlay.faces.server.models import (
     BudgetAnswer,
@@ -177,6 +177,9 @@ async def usage(
     A caller with a scope is told of the budgets that count nothing else.
     """
     told = {name: values[0] for name, values in filter_of(request, caller).items() if values[0] is not None}
+    unknown = sorted(name for name in told if name not in DIMENSIONS)
+    if unknown:
+        raise InvalidInput(f"{unknown[0]} covers no budget; use {', '.join(DIMENSIONS)}", code="unknown_dimension")
     if not caller.scope:
         return plain(await in_thread(lambda: state.ledger.usage_block(meter=meter, **told)))
     found = await in_thread(lambda: _standings(state, caller, None, None))

@@ -37,11 +37,18 @@ FRAME_S: Final = 0.25
 FRAME_RECEIPTS: Final = 50
 LOOK_MAX: Final = 1_000
 SILENCE_S: Final = 15.0
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "a stream of `receipts` frames",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
+_TEXT: Final = {"type": "string"}
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["begin", "receipts"]},
+        "id": _TEXT,
+        "data": _TEXT,
+        "retry": {"type": "integer"},
+    },
+}
+STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "`receipts` frames", "content": {"text/event-stream": {"schema": _EVENT}}}
 }
 
 LastEventId = Annotated[str | None, Header(description="the id of the last frame that was seen", max_length=20)]

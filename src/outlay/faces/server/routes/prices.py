@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import ValidationError
 
 from outlay.clock import day_to_date, isoformat, local_day
-from outlay.errors import NotFound
+from outlay.errors import InvalidInput, NotFound
 from outlay.faces.server.models import (
     Added,
     ExchangeSent,
@@ -99,7 +100,12 @@ async def add_price(request: Request, caller: Rules, state: State) -> Response:
         sent = await read_exact(request, RatesSent)
         await in_thread(lambda: state.ledger.add_rates(sent.rates, force=sent.force))
         return exact({"added": len(sent.rates)})
-    told = RateSent.model_validate(await read_exact(request, dict[str, Any])).model_dump()
+    try:
+        told = RateSent.model_validate(await read_exact(request, dict[str, Any])).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{where}: {first['msg']}", field=where or None) from error
     optional = ("currency", "minimum", "increment")
     fields = {name: value for name, value in told.items() if name not in optional or value is not None}
     return plain(rate_json(await in_thread(lambda: state.ledger.add_rate(**fields))))
