@@ -64,6 +64,9 @@ class Ledger(LedgerBudgets):
     client_watcher: Callable[..., None] | None = None
     """What `watch` calls; `outlay` itself gives it, so that nothing here knows a client."""
 
+    estimate: str | None = None
+    """How usage that an answer does not tell is guessed: characters, words or tiktoken; not at all where it is None."""
+
     def __init__(self, store: LedgerStore, clock: Clock, spool_folder: Path | None = None) -> None:
         """Made by `outlay.open`, which chooses the store. `spool_folder` is None for a ledger in memory."""
         self.store = store
@@ -72,7 +75,6 @@ class Ledger(LedgerBudgets):
         self.recorder = Recorder(store, clock)
         self.reserver = Reserver(self.recorder, store.currency)
         self.closed = False
-        self.estimate: str | None = None
         self.capture_failures: Counter[str] = Counter()
         self.spool = Spool(spool_folder, self.recorder.record_group) if spool_folder else None
         if self.spool is not None:
