@@ -65,7 +65,7 @@ class Ledger(LedgerBudgets):
     """What `watch` calls; `outlay` itself gives it, so that nothing here knows a client."""
 
     estimate: str | None = None
-    """How usage that an answer does not tell is guessed: characters, words or tiktoken; not at all where it is None."""
+    """How usage that an answer does not tell is guessed: characters, words or tiktoken; None: not at all."""
 
     def __init__(self, store: LedgerStore, clock: Clock, spool_folder: Path | None = None) -> None:
         """Made by `outlay.open`, which chooses the store. `spool_folder` is None for a ledger in memory."""
