@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-EMPTY = '''
+EMPTY = """
 import uvicorn
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"14")]
 async def app(scope, receive, send):
@@ -37,8 +37,9 @@ async def app(scope, receive, send):
         more = (await receive()).get("more_body", False)
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": b'{"accepted":1}'})
-uvicorn.run(app, port=int(__import__("sys").argv[1]), loop="uvloop", http="httptools", log_config=None, access_log=False)
-'''
+import sys
+uvicorn.run(app, port=int(sys.argv[1]), loop="uvloop", http="httptools", log_config=None, access_log=False)
+"""
 
 
 def event(number: int) -> dict[str, Any]:
@@ -105,13 +106,22 @@ class Client(asyncio.Protocol):
             self.ended.set_result(None)
 
 
-async def load(port: int, make: Callable[[], Callable[[bytes], bytes | None]], connections: int) -> dict[str, float]:
-    """Requests a second and their times, over some connections."""
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of its core, in itself and in the system."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def load(
+    port: int, pid: int, make: Callable[[], Callable[[bytes], bytes | None]], connections: int
+) -> dict[str, float]:
+    """Requests a second and their times, over some connections; and how many a second of the core makes."""
     loop = asyncio.get_running_loop()
     waits: list[float] = []
-    began = time.perf_counter()
+    began, used = time.perf_counter(), cpu_seconds(pid)
     clients = [
-        (await loop.create_connection(lambda: Client(make(), waits), "127.0.0.1", port))[1] for _ in range(connections)
+        (await loop.create_connection(lambda: Client(make(), waits), "127.0.0.1", port))[1]
+        for _ in range(connections)
     ]
     await asyncio.gather(*(client.ended for client in clients))
     seconds = time.perf_counter() - began
@@ -121,6 +131,7 @@ async def load(port: int, make: Callable[[], Callable[[bytes], bytes | None]], c
     waits.sort()
     return {
         "rate": len(waits) / seconds,
+        "rate_per_cpu_second": len(waits) / max(cpu_seconds(pid) - used, 0.01),
         "p50_ms": waits[len(waits) // 2] * 1000,
         "p99_ms": waits[len(waits) * 99 // 100] * 1000,
     }
@@ -214,27 +225,39 @@ def measure(seconds: float, connections: int, streams: int) -> dict[str, Any]:
     one = itertools.count()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running([sys.executable, "-c", EMPTY, "8397"], 8397, core, folder):
+        with running([sys.executable, "-c", EMPTY, "8397"], 8397, core, folder) as process:
             sample = request("/v1/events", json.dumps(event(1)).encode())
-            found["empty_route"] = asyncio.run(load(8397, until(seconds, lambda _: sample), connections))
-        serve = [sys.executable, "-m", "outlay", "serve", str(folder / "bench.db"), "--port", "8398", "--log-level", "error"]
+            found["empty_route"] = asyncio.run(load(8397, process.pid, until(seconds, lambda _: sample), connections))
+        serve = [
+            sys.executable,
+            "-m",
+            "outlay",
+            "serve",
+            str(folder / "bench.db"),
+            "--port",
+            "8398",
+            "--log-level",
+            "error",
+        ]
         set_budget(folder / "bench.db")
         with running(serve, 8398, core, folder) as process:
             single = until(seconds, lambda _: request("/v1/events", json.dumps(event(next(one))).encode()))
-            found["single_events"] = asyncio.run(load(8398, single, connections))
+            found["single_events"] = asyncio.run(load(8398, process.pid, single, connections))
             batches = [
                 request("/v1/events", json.dumps([event(1_000_000 + at * 1000 + n) for n in range(1000)]).encode())
                 for at in range(int(seconds * 40))
             ]
             waiting = iter(batches)
-            found["batches"] = asyncio.run(load(8398, lambda: lambda _: next(waiting, None), 4))
+            found["batches"] = asyncio.run(load(8398, process.pid, lambda: lambda _: next(waiting, None), 4))
             found["batches"]["events_per_second"] = found["batches"]["rate"] * 1000
-            found["pairs"] = asyncio.run(load(8398, pairs(seconds), connections))
+            found["batches"]["events_per_cpu_second"] = found["batches"]["rate_per_cpu_second"] * 1000
+            found["pairs"] = asyncio.run(load(8398, process.pid, pairs(seconds), connections))
             found["pairs"]["pairs_per_second"] = found["pairs"]["rate"] / 2
             found["memory_mb"] = memory_mb(process.pid)
             if streams:
                 found["memory_mb_with_streams"] = asyncio.run(with_streams(8398, process.pid, streams))
-    found["single_to_empty"] = found["single_events"]["rate"] / found["empty_route"]["rate"]
+    for name in ("rate", "rate_per_cpu_second"):
+        found[f"single_to_empty_by_{name}"] = found["single_events"][name] / found["empty_route"][name]
     return found
 
 

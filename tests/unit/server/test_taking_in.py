@@ -338,3 +338,20 @@ def test_metrics_count_by_template_and_outcome(client: httpx.Client) -> None:
     assert 'outlay_commit_seconds_bucket{le="+Inf"}' in text
     assert "outlay_queue_events 0.0" in text
     assert "somebody-secret" not in text
+
+
+def test_what_nobody_foresaw_is_a_problem_that_says_nothing_of_the_request(
+    client: httpx.Client, ledger: outlay.Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("the prompt was: my secret")
+
+    monkeypatch.setattr(ledger, "top", fails)
+    monkeypatch.setattr(ledger, "budget", fails)
+    for answer in (
+        client.get("/v1/top"),
+        client.put("/v1/budgets/b", json={"fields": {"limit": "1", "window": "day"}}),
+    ):
+        problem(answer, 500, "server_failed")
+        assert "secret" not in answer.text
+    assert client.get("/healthz").status_code == 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -120,6 +120,3 @@ class require:  # noqa: N801 - it is used as a function: Depends(require("read")
         found = caller(request)
         found.must(self.role)
         return found
-
-
-Require = Callable[[Request], Caller]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -86,9 +86,10 @@ class Service:
         path, method = scope["path"], scope["method"]
         headers = header_map(scope)
         scope[STATE] = self.state
-        route, status = path, 500
+        route, status = "(failed)", 500
         try:
             if path in health.ROUTES or path in hot.HOT:
+                route = path
                 answer = await self._answer_hot(path, method, scope, headers, receive)
                 status = answer.status
                 await _send_whole(send, answer)
@@ -135,8 +136,10 @@ class Service:
     async def _answer_resource(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, str]:
         """The status and the route's template."""
         outgoing = audit.Outgoing(send, scope, self.state, SECURITY_HEADERS)
-        await self.resources(scope, receive, outgoing)
-        await outgoing.finish()
+        try:
+            await self.resources(scope, receive, outgoing)
+        finally:
+            await outgoing.finish()
         found = scope.get("route")
         return outgoing.status, getattr(found, "path", "(none)")
 
@@ -220,7 +223,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _failed(request: Request, error: Exception) -> Response:
     """What nobody foresaw: logged by its kind and place, told without details."""
     audit.say_failed(request.scope, error)
-    return _problem(OutlayError("the server failed; its log says where", code="server_failed"))
-
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+    answer = _problem(OutlayError("the server failed; its log says where", code="server_failed"))
+    # The error goes on to uvicorn, which hangs up after it: the client must not send more on this connection.
+    answer.headers["connection"] = "close"
+    return answer

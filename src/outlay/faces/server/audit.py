@@ -11,7 +11,6 @@ import msgspec
 
 from outlay.faces.server.access import CALLER, UNLOGGED, Caller
 from outlay.faces.server.limits import Message, Send
-from outlay.faces.server.logs import say
 from outlay.faces.server.state import ServerState
 from outlay.ledger.serving_store import LoggedChange
 
@@ -73,8 +72,3 @@ def say_failed(scope: MutableMapping[str, Any], error: Exception) -> None:
     logging.getLogger("outlay.server").error(
         "a request failed", exc_info=error, extra={"outlay_fields": {"route": route, "method": scope["method"]}}
     )
-
-
-def say_refused(route: str, code: str) -> None:
-    """Log that a request was refused at the gate."""
-    say(logging.INFO, "refused", route=route, code=code)

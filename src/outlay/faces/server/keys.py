@@ -122,7 +122,7 @@ class KeyRing:
         """Read the keys anew, and tell the store which were used since."""
         uses, self._uses = self._uses, {}
         if uses:
-            store.note_key_uses(uses)
+            store.note_key_uses(dict(uses))  # A copy: the loop may be adding to the old one still.
         found = {key.id: key for key in kept_keys(store)}
         self._callers.update({key.id: _caller_of(key) for key in found.values()})
         self._keys = found

@@ -10,7 +10,7 @@ from typing import Final
 
 from outlay.clock import MICROSECONDS_PER_SECOND
 from outlay.errors import OutlayError
-from outlay.faces.server.logs import say
+from outlay.faces.server.logs import logger, say
 from outlay.faces.server.state import ServerState
 
 LEASE: Final = "upkeep"
@@ -38,6 +38,8 @@ class Upkeep:
         await asyncio.to_thread(self._state.ledger.recorder.refresh)
         self._state.writer.start()
         self._tasks = [asyncio.create_task(self._keep_keys()), asyncio.create_task(self._lead())]
+        for task in self._tasks:
+            task.add_done_callback(_say_ended)
 
     async def stop(self) -> None:
         """Write what waits, give the lease up."""
@@ -86,3 +88,9 @@ class Upkeep:
         ledger.store.warm()
         ledger.store.fold()
         return True
+
+
+def _say_ended(task: asyncio.Task[None]) -> None:
+    """What nobody foresaw ends a loop: it is said, since nothing else would tell."""
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("upkeep ended; start the server again", exc_info=task.exception())

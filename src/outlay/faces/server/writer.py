@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from outlay.api import Ledger
+from outlay.clock import Instant
 from outlay.errors import InvalidInput, LedgerClosed, LedgerError, OutlayError, Overloaded
 from outlay.faces.server.logs import say
 from outlay.faces.server.metrics import Metrics
@@ -207,8 +208,8 @@ class Writer:
         recorder = self._recorder
         for _ in range(STALE_RETRIES_MAX):
             # The epoch before the book: what an older book priced must not pass for a newer one.
-            epoch, book = recorder.epoch, recorder.book
-            outcomes = [[self._rated(event, work.tolerant, book) for event in work.events] for work in works]
+            epoch, book, now = recorder.epoch, recorder.book, recorder.clock.now()
+            outcomes = [[self._rated(event, work.tolerant, book, now) for event in work.events] for work in works]
             entries = [one for answers in outcomes for one in answers if isinstance(one, Entry)]
             if not entries:
                 return [[one for one in answers if not isinstance(one, Entry)] for answers in outcomes]
@@ -220,7 +221,7 @@ class Writer:
             return [[next(kept) if isinstance(one, Entry) else one for one in answers] for answers in outcomes]
         raise LedgerError("prices change faster than events can be rated; try again", code="stale_book")
 
-    def _rated(self, event: UsageEvent, tolerant: bool, book: PriceBook) -> Entry | InvalidInput:
+    def _rated(self, event: UsageEvent, tolerant: bool, book: PriceBook, now: Instant) -> Entry | InvalidInput:
         rating: Rating
         if tolerant:
             rating = rated_tolerantly(event, book)
@@ -229,7 +230,7 @@ class Writer:
                 rating = rate(event, book)
             except InvalidInput as error:
                 return error
-        return self._recorder.entry_of(event, rating, self._recorder.clock.now())
+        return self._recorder.entry_of(event, rating, now)
 
 
 def _run_each(works: Sequence[Task[Any]]) -> list[Any]:
