@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -37,7 +37,7 @@ ROUND_KINDS = ("exact", "exact", "overlapping", "edge", "above", "held-above", "
 class Worker:
     """A process that makes calls."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
         self.start()
 
@@ -67,7 +67,7 @@ class Worker:
 
 
 @contextmanager
-def workers(path: Path, count: int) -> Iterator[list[Worker]]:
+def workers(path: Path | str, count: int) -> Iterator[list[Worker]]:
     outlay.open(path).close()
     several = [Worker(path) for _ in range(count)]
     try:
@@ -255,11 +255,14 @@ def test_a_thousand_rounds_get_exactly_ten_and_nobody_waits_a_second(tmp_path: P
     assert rounds.longest_s < 1
 
 
-def kill_round(folder: Path, several: list[Worker], number: int, dice: random.Random) -> int:
+States = Callable[[str], dict[str, int]]
+"""How many reservations of a feature are in which state."""
+
+
+def kill_round(address: Path | str, notes: Path, several: list[Worker], dice: random.Random, states: States) -> int:
     """Kill workers at random while they hold and settle; every grant is settled, or expires. How many were killed."""
-    feature = f"kill-{number}"
-    notes = folder / f"{feature}.notes"
-    with outlay.open(folder / "a.db") as ledger:
+    feature = notes.stem
+    with outlay.open(address) as ledger:
         cap(ledger, feature)
     for worker in several:
         worker.send(feature=feature, notes=str(notes))
@@ -277,14 +280,14 @@ def kill_round(folder: Path, several: list[Worker], number: int, dice: random.Ra
     clock = outlay.FrozenClock(outlay.SystemClock().now() + DAY_MICROSECONDS // 24)
     end_s = time.monotonic() + 10
     while time.monotonic() < end_s:
-        with outlay.open(folder / "a.db", clock=clock) as ledger:
-            if sum(states(folder, feature).values()) == 10:
+        with outlay.open(address, clock=clock) as ledger:
+            if sum(states(feature).values()) == 10:
                 break
         time.sleep(0.02)
     time.sleep(0.1)  # The living settle what they hold.
-    with outlay.open(folder / "a.db", clock=clock) as ledger:
+    with outlay.open(address, clock=clock) as ledger:
         ledger.expire()
-        found = states(folder, feature)
+        found = states(feature)
         assert sum(found.values()) == 10, found
         assert found.get("open", 0) == 0
         assert spent(ledger, feature) == (LIMIT, 0)
@@ -295,13 +298,10 @@ def kill_round(folder: Path, several: list[Worker], number: int, dice: random.Ra
     return killed
 
 
-def states(folder: Path, feature: str) -> dict[str, int]:
-    """How many reservations of a feature are in which state."""
-    connection = apsw.Connection(str(folder / "a.db"))
-    found = connection.execute("SELECT state, shares FROM reservation").fetchall()
-    connection.close()
+def states_in(rows: Iterable[tuple[object, ...]], feature: str) -> dict[str, int]:
+    """How many reservations of a feature are in which state, of rows (state, shares)."""
     counts: dict[str, int] = {}
-    for state, shares in found:
+    for state, shares in rows:
         assert isinstance(state, int)
         assert isinstance(shares, bytes)
         if f'"{feature}"'.encode() in shares:
@@ -310,12 +310,26 @@ def states(folder: Path, feature: str) -> dict[str, int]:
     return counts
 
 
+def states_of_file(path: Path) -> States:
+    """What the reservations of a ledger file say."""
+
+    def states(feature: str) -> dict[str, int]:
+        connection = apsw.Connection(str(path))
+        found = connection.execute("SELECT state, shares FROM reservation").fetchall()
+        connection.close()
+        return states_in(found, feature)
+
+    return states
+
+
 def test_kill_9_leaves_exactly_ten_granted_each_settled_or_expired(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
     dice = random.Random(seed)
     print(f"seed {seed}")
     with workers(tmp_path / "a.db", 4) as several:
-        assert kill_round(tmp_path, several, 0, dice) > 0
+        assert kill_round(
+            tmp_path / "a.db", tmp_path / "kill-0.notes", several, dice, states_of_file(tmp_path / "a.db")
+        )
     with outlay.open(tmp_path / "a.db") as ledger:
         assert ledger.audit().ok
 
@@ -328,7 +342,12 @@ def test_fifty_rounds_with_kills_leave_exactly_ten_granted(tmp_path: Path) -> No
     print(f"seed {seed}")
     began_s = time.monotonic()
     with workers(tmp_path / "a.db", 4) as several:
-        killed = sum(kill_round(tmp_path, several, number, dice) for number in range(KILL_ROUNDS))
+        killed = sum(
+            kill_round(
+                tmp_path / "a.db", tmp_path / f"kill-{number}.notes", several, dice, states_of_file(tmp_path / "a.db")
+            )
+            for number in range(KILL_ROUNDS)
+        )
     print(f"{KILL_ROUNDS} rounds with {killed} kills; {time.monotonic() - began_s:.0f} s")
     with outlay.open(tmp_path / "a.db") as ledger:
         assert ledger.audit().ok
