@@ -146,9 +146,9 @@ def test_a_streaming_helper_of_anthropic_is_kept_once(memory: outlay.Ledger, ser
             named=True,
         )
     )
-    with memory.watch(anthropic.Anthropic(api_key="k", base_url=server.url)) as client:
-        with client.messages.stream(model="claude-sonnet-4-5", max_tokens=200, messages=MESSAGES) as stream:
-            assert list(stream.text_stream) == ["usage"]
+    client = memory.watch(anthropic.Anthropic(api_key="k", base_url=server.url))
+    with client, client.messages.stream(model="claude-sonnet-4-5", max_tokens=200, messages=MESSAGES) as stream:
+        assert list(stream.text_stream) == ["usage"]
     assert _only(memory).total.amount == Decimal("0.0045")  # 1,000 × $3 + 100 × $15 a million
 
 
@@ -293,7 +293,7 @@ def test_importing_outlay_imports_no_sdk() -> None:
 
     probe = (
         "import sys, outlay.instrument; outlay.instrument.instrument_all(); "
-        "found = {'openai', 'anthropic', 'groq', 'botocore', 'mistralai', 'cohere', 'replicate', 'elevenlabs', 'httpx'}; "
+        "found = {'openai', 'anthropic', 'groq', 'botocore', 'mistralai', 'cohere', 'replicate', 'elevenlabs'}; "
         "print(sorted(found & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
