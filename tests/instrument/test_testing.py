@@ -17,7 +17,6 @@ from outlay.errors import InvalidInput
 if TYPE_CHECKING:
     from outlay.testing import CostAssertion
 
-pytest_plugins = ("outlay.testing",)
 
 # gpt-4o: 1,000 × $2.50 and 100 × $10 a million.
 USAGE = {"input_tokens": 1_000, "output_tokens": 100}
@@ -85,16 +84,7 @@ def test_each_test_begins_with_nothing(assert_cost):
 
 def test_the_plugin_serves_anybody_s_tests(tmp_path: Path) -> None:
     (tmp_path / "test_cheap.py").write_text(PROGRAM)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "outlay.testing",
-        "-p",
-        "no:cacheprovider",
-        "test_cheap.py",
-    ]
+    # Installed with Outlay, it is found by its entry point.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_cheap.py"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
