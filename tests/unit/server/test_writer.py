@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from tests.server_process import ServerProcess
 
 import outlay
 from outlay.capture.intake import build_event
@@ -214,3 +216,17 @@ def test_what_a_response_tells_is_settled(ledger: outlay.Ledger) -> None:
     # 10 tokens at $2.50 and 100 at $10.00 a million: 0.000025 + 0.001.
     assert (str(kept.total.amount), kept.event.user) == ("0.001025", "u1")
     assert "secret" not in repr(kept.event)
+
+
+def test_a_release_or_settlement_sent_again_to_a_restarted_server_is_answered_the_same(tmp_path: Path) -> None:
+    """Killed between its commit and its answer, a server is asked again, and remembers nothing."""
+    with outlay.open(tmp_path / "outlay.db") as ledger:
+        ledger.budget("cap", limit="1", window="day", action="refuse")
+        ledger.reserve(id="r1", **CALL).release()
+        ledger.reserve(id="r2", **CALL).settle(usage={"output_tokens": 50})
+    with ServerProcess(tmp_path / "outlay.db", tmp_path) as server, httpx.Client(base_url=server.url) as client:
+        released = client.post("/v1/release", json={"id": "r1"})
+        assert (released.status_code, released.json()["outcome"]) == (200, "released")
+        settled = client.post("/v1/settle", json={"id": "r2", "usage": {"output_tokens": 50}})
+        assert (settled.status_code, settled.json()["outcome"]) == (200, "exists")
+        assert client.post("/v1/release", json={"id": "r2"}).json()["outcome"] == "settled"

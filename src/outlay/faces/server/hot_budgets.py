@@ -15,7 +15,7 @@ from outlay.faces.server.ingest import amount_text
 from outlay.faces.server.limits import read_json
 from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.state import ServerState
-from outlay.ledger.budget_store import Settled
+from outlay.ledger.budget_store import ReservationState, Settled
 from outlay.model import UsageEvent
 from outlay.reserving import Ask, Taken
 
@@ -60,7 +60,10 @@ async def release(state: ServerState, request: Incoming) -> Answer:
     id = _id(told)
 
     def work() -> Settled:
-        state.reservations.find(id, request.caller)
+        kept = state.ledger.store.reservation(id)
+        if kept is None or kept.state is not ReservationState.RELEASED:
+            state.reservations.find(id, request.caller)
+        # What was released already says so again, to whoever retries: whose it was is not kept, and nothing changes.
         return state.ledger.store.release(id, state.clock.now())
 
     found = await state.writer.run(work)

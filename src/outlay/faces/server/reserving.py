@@ -227,8 +227,8 @@ class Reservations:
             return None
         event = self._store.held_call(id)
         if event is None:
-            versions = self._store.versions(id)
-            event = versions[0][0].event if len(versions) == 1 else None
+            booked = [entries[0] for entries in self._store.versions(id)]
+            event = next((entry.event for entry in booked if entry.seq == kept.entry), None)
         return None if event is None else Held(event, kept.started_at)
 
     def _settling(self, one: Held) -> Settling:
