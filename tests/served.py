@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ class Served:
         self.port = port or free_port()
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
+        self._tell: Callable[[], object] = lambda: None
 
     @property
     def address(self) -> str:
@@ -39,6 +40,9 @@ class Served:
         started = threading.Event()
 
         async def serve() -> None:
+            loop = asyncio.get_running_loop()
+            # As a signal does to the real one: streams end before the server waits for its requests.
+            self._tell = lambda: loop.call_soon_threadsafe(service.state.stopping.set)
             task = asyncio.create_task(server.serve())
             while not server.started and not task.done():
                 await asyncio.sleep(0.005)
@@ -52,6 +56,7 @@ class Served:
 
     def stop(self) -> None:
         if self._server is not None and self._thread is not None:
+            self._tell()
             self._server.should_exit = True
             self._thread.join(STARTS_WITHIN_S)
         self._server = self._thread = None

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -46,7 +47,7 @@ def test_nothing_that_is_sent_makes_the_server_fail_or_answer_what_its_document_
     chosen = random.randrange(2**32)
     print(f"seed {chosen}")
     schema = schemathesis.openapi.from_url(f"{busy.address}/openapi.json")
-    operations = [result.ok() for result in schema.get_all_operations()]
+    operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
     assert len(operations) > 45
     random.Random(chosen).shuffle(operations)
     ends_s = time.monotonic() + SECONDS
