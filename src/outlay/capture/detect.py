@@ -64,17 +64,18 @@ def whose(given: str | None, address: Address, package: str, document: Document)
         profile = by_name(given)
         groups = _groups(profile, address) if profile else None
         return Found(profile or heads()[COMPATIBLE], given, groups or {})
-    for profile, sign in _sure_signs(_bones(document)):
+    bones = _bones(document)
+    for profile, sign in _sure_signs(bones):
         if sign(document):
             return _found(profile, _groups(profile, address) or {})
     placed = _placed(address)
     if placed is not None:
         return placed
-    return _by_shape(address, package, document)
+    return _by_shape(address, package, document, bones)
 
 
-def _by_shape(address: Address, package: str, document: Document) -> Found:
-    shaped = _shaped(document)
+def _by_shape(address: Address, package: str, document: Document, bones: Skeleton) -> Found:
+    shaped = _shaped(document, bones)
     packaged = _of_package(package)
     both = [profile for profile in shaped if profile in packaged]
     chosen = both or shaped or list(packaged)
@@ -101,13 +102,13 @@ def _bones(document: Document) -> Skeleton:
     return skeleton(body) if type(body) is dict else ()
 
 
-def _shaped(document: Document) -> list[Profile]:
+def _shaped(document: Document, bones: Skeleton) -> list[Profile]:
     """The profiles one of whose signs the document bears."""
     body = document.get("body")
     model = body.get("model") if isinstance(body, Mapping) else None
     known = type(model) is str
     held = set(_of_model(model)) if isinstance(model, str) and known else set[int]()
-    for number, sign, of_model in _signs(_bones(document)):
+    for number, sign, of_model in _signs(bones):
         if not (of_model and known) and sign(document):
             held.add(number)
     return [profile for number, profile in enumerate(heads().values()) if number in held] if held else []

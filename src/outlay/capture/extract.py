@@ -13,23 +13,19 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from outlay.capture.amounts import KEPT_AT_ZERO, WORD, alive, amounts, usage_of
+from outlay.capture.amounts import unmapped as fields_unmapped
 from outlay.capture.detect import UNKNOWN, Found, address_of, whose
-from outlay.capture.overlaps import settle, unsound
+from outlay.capture.overlaps import settle
 from outlay.capture.paths import (
     Document,
-    Predicate,
     Skeleton,
     Term,
     at,
     decimal_of,
-    is_number,
-    may_hold,
-    may_lead,
     measured,
     parse,
-    quantity_of,
     skeleton,
-    snake,
     texts,
 )
 from outlay.capture.profiles import (
@@ -42,14 +38,12 @@ from outlay.capture.profiles import (
     flavours,
     lone_answers,
     parameters,
-    place,
     whole_answers,
     wrappers,
 )
 from outlay.capture.requests import parameters_of, request_of
 from outlay.capture.streams import Reading, fold, read
 from outlay.errors import InvalidInput
-from outlay.meters import METERS
 from outlay.model import Basis, Parameter, Quantity, Status
 from outlay.money import Money, round_half_even
 
@@ -59,11 +53,8 @@ nothing that Outlay recognises.
 """
 
 _NAME: Final = re.compile(r"[\x21-\x7e]{1,256}$")
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:/+-]{1,64}$")
 _ID: Final = parse("id ?? responseId ?? response_id ?? generation_id")
 _TICKS: Final = 10**12
-_TELLINGS_MAX: Final = 4_096
-_KEPT_AT_ZERO: Final = ("input_tokens", "output_tokens")
 _PROBE: Final = StreamRule(lift=(((), ""), (parse("response")[0].steps, ""), (parse("message")[0].steps, "")))
 _REQUEST_IDS: Final = parse(
     "header:x-request-id ?? header:request-id ?? header:x-amzn-requestid ?? header:apim-request-id"
@@ -111,6 +102,14 @@ class _Answer(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     body: object = None
     bones: Skeleton = ()
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The bones of the body that is read now."""
+        body = self.document.get("body")
+        if self.body is not body:
+            self.body, self.bones = body, skeleton(body) if type(body) is dict else ()
+        return self.bones
 
 
 def extract(
@@ -213,7 +212,7 @@ def _choose(answer: _Answer) -> None:
             if flavour.stream.text not in bodies:
                 bodies[flavour.stream.text] = _body(reading, flavour.stream)
             answer.document["body"] = bodies[flavour.stream.text]
-            if any(shape(answer.document) for shape in _alive(flavour.when, answer)):
+            if any(shape(answer.document) for shape in alive(flavour.when, answer.skeleton)):
                 answer.flavour = flavour
                 return
     for flavour in own:
@@ -224,26 +223,6 @@ def _choose(answer: _Answer) -> None:
             break
     else:
         answer.document["body"] = _body(reading, _PROBE)
-
-
-_living: Final[dict[tuple[int, Skeleton], tuple[Predicate, ...]]] = {}
-
-
-def _alive(predicates: tuple[Predicate, ...], answer: _Answer) -> tuple[Predicate, ...]:
-    """The predicates that may hold of such a body. Those of the files are made once and kept: an id names them."""
-    body = answer.document.get("body")
-    if not predicates or type(body) is not dict:
-        return predicates
-    if answer.body is not body:
-        answer.body, answer.bones = body, skeleton(body)
-    key = (id(predicates), answer.bones)
-    found = _living.get(key)
-    if found is None:
-        found = tuple(one for one in predicates if may_hold(one, answer.bones))
-        if len(_living) >= _TELLINGS_MAX:
-            _living.clear()
-        _living[key] = found
-    return found
 
 
 def _body(reading: Reading, rule: StreamRule) -> dict[str, Any]:
@@ -266,10 +245,11 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
     status, error = _status(answer, flavour)
     service, requested = _services(answer, flavour.service, flavour.requested)
     pending = not answer.reading.streamed and any(predicate(document) for predicate in flavour.pending)
-    usage = {} if pending else _usage(answer, flavour, status)
+    usage, assumed = ({}, list[str]()) if pending else usage_of(document, answer.skeleton, flavour, status)
+    answer.notes.extend(assumed)
     found = _finding(flavour, usage, status, pending)
     key = _key(answer, flavour)
-    unmapped = dict(_unmapped(flavour, document))
+    unmapped = dict(fields_unmapped(flavour, document))
     cost = _cost(answer, flavour, usage)
     cut = _cut(answer, flavour)
     _note_stream(answer, flavour, usage, found)
@@ -343,14 +323,14 @@ def _status(answer: _Answer, flavour: Flavour | None) -> tuple[Status, str | Non
     """What became of the call, and a refusal's code: a word of the provider's, never its message."""
     failed, codes = common_errors()
     document, http = answer.document, answer.reading.status_code
-    if flavour is not None and any(one(document) for one in _alive(flavour.cancelled, answer)):
+    if flavour is not None and any(one(document) for one in alive(flavour.cancelled, answer.skeleton)):
         return Status.CANCELLED, None
-    own = _alive(flavour.failed, answer) if flavour is not None else ()
+    own = alive(flavour.failed, answer.skeleton) if flavour is not None else ()
     refused = http is not None and http >= 400
-    if not refused and not any(predicate(document) for predicate in (*_alive(failed, answer), *own)):
+    if not refused and not any(predicate(document) for predicate in (*alive(failed, answer.skeleton), *own)):
         return Status.OK, None
     terms = (*(flavour.error if flavour is not None else ()), *codes)
-    code = next((text for text in texts(document, terms) if _WORD.match(text)), None)
+    code = next((text for text in texts(document, terms) if WORD.match(text)), None)
     return Status.FAILED, code or (f"http_{http}" if refused else "error")
 
 
@@ -377,94 +357,11 @@ def _names(document: Document, term: Term, profile: Profile) -> Iterator[str]:
             yield name
 
 
-def _usage(answer: _Answer, flavour: Flavour, status: Status) -> dict[str, Quantity]:
-    """Usage by the provider's convention; where its total disagrees, by the first other convention that agrees."""
-    document = answer.document
-    conventions = _telling(answer, flavour)
-    unreadable = list(_no_counts(document, conventions[0]))
-    if unreadable:
-        answer.notes.extend(unreadable)
-        return {}
-    told = measured(document, flavour.total)
-    first: tuple[dict[str, Quantity], list[str]] | None = None
-    for convention in conventions:
-        usage = dict(_amounts(document, convention, status))
-        notes = list(settle(usage))
-        total = sum(usage.get(meter, 0) for meter in _KEPT_AT_ZERO)
-        if told is None or told == total or not usage:
-            first = (usage, notes)
-            break
-        first = first or (usage, [*notes, f"the provider's total {told} is not the sum {total} of input and output"])
-    usage, notes = first or ({}, [])
-    answer.notes.extend(notes)
-    wrong = unsound(usage)
-    if wrong:
-        answer.notes.append(wrong)
-    return {meter: amount for meter, amount in usage.items() if amount or meter in _KEPT_AT_ZERO}
-
-
-Convention = Mapping[str, tuple[Term, ...]]
-_tellings: Final[dict[tuple[int, Skeleton], tuple[Convention, ...]]] = {}
-
-
-def _telling(answer: _Answer, flavour: Flavour) -> tuple[Convention, ...]:
-    """A flavour's conventions without the terms that lead nowhere in such a body: most answers are alike in that."""
-    body = answer.document.get("body")
-    if answer.body is not body:
-        answer.body, answer.bones = body, skeleton(body) if type(body) is dict else ()
-    bones = answer.bones
-    key = (id(flavour), bones)  # Flavours are made once and kept.
-    found = _tellings.get(key)
-    if found is None:
-        found = tuple(
-            {
-                meter: kept
-                for meter, terms in convention.items()
-                if (kept := tuple(filter(None, (tuple(p for p in term if may_lead(p, bones)) for term in terms))))
-            }
-            for convention in (flavour.usage, *flavour.otherwise)
-        )
-        if len(_tellings) >= _TELLINGS_MAX:
-            _tellings.clear()
-        _tellings[key] = found
-    return found
-
-
-def _amounts(
-    document: Document, convention: Mapping[str, tuple[Term, ...]], status: Status
-) -> Iterator[tuple[str, Quantity]]:
-    """Each meter's sum of what its terms tell. A failed call counts for nothing but what it is told to have used."""
-    for meter, terms in convention.items():
-        told: Quantity | None = None
-        for term in terms:
-            if status is Status.OK or term[0].constant is None:
-                amount = measured(document, term)
-                if amount is not None:
-                    told = amount if told is None else told + amount
-        if told is not None:
-            yield meter, told
-
-
-def _no_counts(document: Document, convention: Mapping[str, tuple[Term, ...]]) -> Iterator[str]:
-    """What was told of a meter and cannot be its count. The rest would be too cheap, so none of it is priced."""
-    for meter, terms in convention.items():
-        for term in terms:
-            found = [value for path in term for value in at(document, path)]
-            if not found:
-                continue  # Most terms tell nothing.
-            amount = measured(document, term)
-            if amount is None:
-                wrong = [value for value in found if is_number(value) and quantity_of(value) is None]
-                yield from (f"{meter} was told as {str(value)[:40]}, which is no count" for value in wrong[:1])
-            elif METERS[meter].whole and not isinstance(amount, int):
-                yield f"{meter} was told as {amount}, but {METERS[meter].unit}s come whole"
-
-
 def _conditions(answer: _Answer, flavour: Flavour) -> dict[str, str]:
     found = {}
     for name, term in flavour.conditions.items():
         spelled = flavour.condition_values.get(name, {})
-        text = next((text for text in texts(answer.document, term) if _WORD.match(text)), "")
+        text = next((text for text in texts(answer.document, term) if WORD.match(text)), "")
         value = spelled.get(text, text)
         if value:
             found[name] = value
@@ -512,29 +409,6 @@ def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity
         answer.notes.append(f"the answer bears no usage{': ' if flavour.advice else ''}{flavour.advice}")
 
 
-def _unmapped(flavour: Flavour, document: Document) -> Iterator[tuple[str, Quantity]]:
-    """Numbers in the usage part of a body that the flavour neither reads nor knows to cost nothing."""
-    for term in flavour.roots:
-        for path in term:
-            for value in at(document, path):
-                yield from _numbers(value, place(path), flavour.understood)
-
-
-def _numbers(value: object, where: str, understood: frozenset[str]) -> Iterator[tuple[str, Quantity]]:
-    if where in understood or f"{where}.*" in understood:
-        return
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _numbers(item, f"{where}.{snake(str(key))}", understood)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _numbers(item, where, understood)
-    elif not isinstance(value, str):
-        amount = quantity_of(value)
-        if amount is not None and _WORD.match(where):
-            yield where, amount
-
-
 def _parts(answer: _Answer, flavour: Flavour, status: Status, key: str | None) -> Iterator[Extraction]:
     """The calls of other services inside this one."""
     for part in flavour.parts:
@@ -544,13 +418,13 @@ def _parts(answer: _Answer, flavour: Flavour, status: Status, key: str | None) -
 
 
 def _part(answer: _Answer, part: Part, document: dict[str, object], status: Status, key: str) -> Iterator[Extraction]:
-    usage = dict(_amounts(document, part.usage, status))
+    usage = dict(amounts(document, part.usage, status))
     notes = tuple(settle(usage))
     names = [name for term in part.service for name in _names(document, term, answer.who.profile)]
     if any(usage.values()):
         service = names[0] if names else UNKNOWN
         answer.notes.append(f"{service} worked inside this call and is billed on its own: see `also`")
-        kept = {meter: amount for meter, amount in usage.items() if amount or meter in _KEPT_AT_ZERO}
+        kept = {meter: amount for meter, amount in usage.items() if amount or meter in KEPT_AT_ZERO}
         yield Extraction(
             provider=answer.who.provider,
             service=service,
