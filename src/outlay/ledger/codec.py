@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from outlay.clock import DAY_MICROSECONDS
 from outlay.errors import LedgerCorrupt
 from outlay.ledger import rules
-from outlay.ledger.names import KIND_NUMBERS, Ids, Names
+from outlay.ledger.names import KIND_NUMBERS, KINDS, Ids, Names
 from outlay.ledger.rules import quantity_of
 from outlay.model import (
     Basis,
@@ -46,6 +47,7 @@ _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(ENTRY_KINDS)}
 MICRO_LIMIT: Final = rules.AMOUNT_LIMIT // PICO_PER_MICRO
 METER: Final = KIND_NUMBERS["meter"]
 MATCH: Final = KIND_NUMBERS["match"]
+_NAMED: Final = tuple(attrgetter(kind) for kind in KINDS[:11])
 _ID_GIVEN: Final = 1
 _TIME_GIVEN: Final = 2
 
@@ -275,18 +277,27 @@ def _rare(entry: Entry) -> _Rare | None:
     )
 
 
-def names_of(entry: Entry) -> Iterator[tuple[int, str]]:
-    """(kind's number, name) of every name in an entry's row; some more than once."""
-    event, rating = entry.event, entry.rating
-    alone = (
-        event.provider, event.service, event.operation, event.feature, event.environment, event.user, event.customer,
-        event.team, event.project, event.job, event.step,
-    )  # fmt: skip
-    yield from ((number, name) for number, name in enumerate(alone) if name is not None)
-    for meter in (*event.usage, *(line.meter for line in rating.lines), *(one.meter for one in rating.unrated)):
-        yield METER, meter
-    if rating.match:
-        yield MATCH, rating.match
+def unknown_names(known: Ids, entries: Sequence[Entry]) -> Iterator[tuple[int, str]]:
+    """(kind's number, name) of every name in the entries' rows that is not known; some more than once."""
+    events = [entry.event for entry in entries]
+    for number, attribute in enumerate(_NAMED):
+        for name in set(map(attribute, events)) - known.kinds[number].keys():
+            yield number, name
+    meters = known.kinds[METER]
+    matches = known.kinds[MATCH]
+    for entry in entries:
+        rating = entry.rating
+        for meter in entry.event.usage:
+            if meter not in meters:
+                yield METER, meter
+        for line in rating.lines:
+            if line.meter not in meters:
+                yield METER, line.meter
+        for unrated in rating.unrated:
+            if unrated.meter not in meters:
+                yield METER, unrated.meter
+        if rating.match and rating.match not in matches:
+            yield MATCH, rating.match
 
 
 class Decoder:

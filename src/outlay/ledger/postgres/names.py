@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from outlay.clock import DAY_MICROSECONDS
-from outlay.ledger.codec import names_of
+from outlay.ledger.codec import unknown_names
 from outlay.ledger.names import KINDS, Ids, Interning, Names, TagSet, encode_rate, encode_tags
 from outlay.ledger.postgres.statements import Connection, only, rows, run
 from outlay.model import Entry, Rate
@@ -29,8 +29,8 @@ def _in(found: Mapping[Any, int]) -> Callable[[object], int]:
     return lambda name: found[name]
 
 
-def _names(connection: Connection, known: Ids, entries: Iterable[Entry]) -> list[dict[str, int]]:
-    wanted = {(kind, name) for entry in entries for kind, name in names_of(entry) if name not in known.kinds[kind]}
+def _names(connection: Connection, known: Ids, entries: Sequence[Entry]) -> list[dict[str, int]]:
+    wanted = set(unknown_names(known, entries))
     found: list[dict[str, int]] = [{} for _ in KINDS]
     for _ in range(2):
         if not wanted:

@@ -7,7 +7,7 @@ and no session state is used: whatever a statement needs is set within its trans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final
@@ -67,6 +67,16 @@ def run(connection: Any, name: str, bindings: Sequence[object] = ()) -> int:
     """Run a named statement; how many rows it touched."""
     touched: int = connection.execute(numbered(sql(name)), bindings).rowcount
     return touched
+
+
+def whole_numbers(values: Iterable[int | None]) -> str:
+    """A list of whole numbers as bound to an array: as text, which is a tenth of the driver's own work."""
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def blobs(values: Iterable[bytes]) -> str:
+    """A list of bytes as bound to an array."""
+    return "{" + ",".join([f'"\\\\x{value.hex()}"' for value in values]) + "}"
 
 
 @lru_cache(maxsize=4_096)

@@ -17,7 +17,7 @@ from outlay.ledger.codec import Decoder, encoder
 from outlay.ledger.names import Ids, Names
 from outlay.ledger.postgres.connections import Meta, Undone
 from outlay.ledger.postgres.names import interned
-from outlay.ledger.postgres.statements import Connection, numbered, rows, run, sql
+from outlay.ledger.postgres.statements import Connection, blobs, first, numbered, rows, run, sql, whole_numbers
 from outlay.model import Entry
 
 COPIED_FROM: Final = 8
@@ -161,8 +161,7 @@ class Write:
             return
         self._looked_up.update(dict.fromkeys(wanted))
         found = []
-        bound = ([day for day, _ in wanted], [hash63 for _, hash63 in wanted])
-        for day, hash63, seq, fingerprint, root_day in rows(self.connection, "find_identities", bound):
+        for day, hash63, seq, fingerprint, root_day in rows(self.connection, "find_identities", _bound(wanted)):
             self._looked_up[day, hash63] = Identity(seq, fingerprint, root_day)
             found.append((day if root_day is None else root_day, seq))
         self.read_events(found)
@@ -183,9 +182,9 @@ class Write:
     def lock(self, keys: Iterable[Key]) -> None:
         """Keep others from correcting the events of these identities until this transaction ends."""
         ordered = sorted(set(keys))
-        bound = ([day for day, _ in ordered], [hash63 for _, hash63 in ordered])
-        for _ in rows(self.connection, "lock_identities", bound):
-            pass
+        if ordered:
+            for _ in rows(self.connection, "lock_identities", _bound(ordered)):
+                pass
 
     def read_anew(self, root: int, day: int) -> list[Entry]:
         """An event's entries, others' corrections included that came before this transaction locked it."""
@@ -228,6 +227,34 @@ class Write:
             digest = sightings.key_digest(entry.event.call_key)
             self._call_keys[digest] = CallKey(root, root_day, entry.recorded_at)
 
+    # --- a batch in which all is new
+
+    def all_new(self, keys: Sequence[Key], probed: Sequence[Key]) -> bool:
+        """Whether nothing stands at any of these keys, they all differ, and none is another's to be looked up."""
+        own = set(keys)
+        return len(own) == len(keys) and own.isdisjoint(probed) and not any(map(self.identity, (*keys, *probed)))
+
+    def insert_new(self, entries: Sequence[Entry], complete: Sequence[list[Any]], keys: Sequence[Key]) -> list[Entry]:
+        """Write entries of which nothing is known, without deciding one by one."""
+        seqs = [seq for (seq,) in rows(self.connection, "next_seqs", (len(entries),))]
+        found = sorted(zip(keys, seqs, [entry.fingerprint for entry in entries], strict=True))
+        self._identities = {key: Identity(seq, fingerprint, None) for key, seq, fingerprint in found}
+        self._write_identities(lambda seq: seq)
+        ready = []
+        for row, seq in zip(complete, seqs, strict=True):
+            row[_SEQ_AT] = seq
+            ready.append([*row, self.meta.xact])
+        _insert(self.connection, ready)
+        self._looked_up.clear()
+        return [_numbered(entry, seq) for entry, seq in zip(entries, seqs, strict=True)]
+
+    def insert_if_free(self, entry: Entry, row: Sequence[Any], key: Key) -> Entry | None:
+        """Write one entry at once; None, and nothing is written, where its id stands on one of its days."""
+        day, hash63 = key
+        bound = (day, hash63, entry.fingerprint, [day, *entry.probe_days], *row[1:], self.meta.xact)
+        found = first(self.connection, "insert_if_free", bound)
+        return None if found is None else _numbered(entry, found[0])
+
     # --- what waits, written
 
     def _write_identities(self, seq_of: Callable[[int], int]) -> None:
@@ -238,11 +265,11 @@ class Write:
             self.connection,
             "insert_identities",
             (
-                [day for (day, _), _ in identities],
-                [hash63 for (_, hash63), _ in identities],
-                [seq_of(one.seq) for _, one in identities],
-                [one.fingerprint for _, one in identities],
-                [one.root_day for _, one in identities],
+                whole_numbers([day for (day, _), _ in identities]),
+                whole_numbers([hash63 for (_, hash63), _ in identities]),
+                whole_numbers([seq_of(one.seq) for _, one in identities]),
+                blobs([one.fingerprint for _, one in identities]),
+                whole_numbers([one.root_day for _, one in identities]),
             ),
         )
         if made != len(identities):
@@ -269,6 +296,12 @@ class Write:
         )
         oldest = keys[-1][0] + min(sightings.KEY_DAYS)
         run(self.connection, "drop_call_keys", (oldest, max(_KEYS_DROPPED_MIN, 2 * len(keys))))
+
+
+def _bound(keys: Sequence[Key]) -> tuple[str, str, list[int]]:
+    """Keys as bound to a look-up, with their days apart: by those the server leaves partitions out."""
+    days = [day for day, _ in keys]
+    return whole_numbers(days), whole_numbers([hash63 for _, hash63 in keys]), sorted(set(days))
 
 
 def _insert(connection: Connection, complete: Sequence[list[Any]]) -> None:

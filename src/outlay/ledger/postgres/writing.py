@@ -14,7 +14,7 @@ from typing import Any, Final
 from outlay.errors import InvalidInput
 from outlay.ledger import rules, sightings
 from outlay.ledger.codec import encoder
-from outlay.ledger.names import NameBook, Names
+from outlay.ledger.names import KIND_NUMBERS, NameBook, Names
 from outlay.ledger.postgres.connections import Connections, Meta
 from outlay.ledger.postgres.statements import Connection, rows
 from outlay.ledger.postgres.waiting import PROVISIONAL, Identity, Key, Write
@@ -25,6 +25,8 @@ CHANGED_MEANWHILE: Final = "changed_meanwhile"
 _CREATED: Final = Outcome.CREATED.value
 _SEEN: Final = Outcome.SEEN.value
 _BUCKETS: Final = 256
+_JOB: Final = KIND_NUMBERS["job"]
+_USER: Final = KIND_NUMBERS["user"]
 
 
 def prepare(entries: Sequence[Entry], names: Names) -> list[list[Any] | None]:
@@ -34,7 +36,11 @@ def prepare(entries: Sequence[Entry], names: Names) -> list[list[Any] | None]:
     """
     prepared: list[list[Any] | None] = []
     encode = encoder(names.known)
+    jobs, users = names.known.kinds[_JOB], names.known.kinds[_USER]
     for entry in entries:
+        if entry.event.job not in jobs or entry.event.user not in users:
+            prepared.append(None)  # Most that is new is seen at once.
+            continue
         try:
             prepared.append(encode(entry))
         except KeyError:
@@ -99,21 +105,30 @@ def append_within(
     write: Write, entries: Sequence[Entry], prepared: Sequence[list[Any] | None] | None = None
 ) -> list[Appended]:
     """Append entries, in order, in a transaction that may do more."""
-    complete = list(prepared) if prepared is not None else prepare(entries, write.names)
-    bare = [at for at, row in enumerate(complete) if row is None]
-    if bare:
-        for at, row in zip(bare, write.encode([entries[at] for at in bare]), strict=True):
-            complete[at] = row
+    complete = _complete(write, entries, prepare(entries, write.names) if prepared is None else prepared)
     keys = [key_of(entry) for entry in entries]
     keyed = [entry for entry in entries if entry.event.call_key is not None]
     _lock_ids(write, entries, keys)
+    if len(entries) == 1 and not keyed:
+        written = write.insert_if_free(entries[0], complete[0], keys[0])
+        if written is not None:
+            return [Appended(_CREATED, written)]
     probed = [(day, hash63) for entry, (_, hash63) in zip(entries, keys, strict=True) for day in entry.probe_days]
     write.look_up([*keys, *probed])
     if keyed:
         write.look_up_calls(keyed)
+    if not keyed and write.all_new(keys, probed):
+        return [Appended(_CREATED, entry) for entry in write.insert_new(entries, complete, keys)]
     results = [_append_one(write, entry, row, key) for entry, row, key in zip(entries, complete, keys, strict=True)]
     final = write.flush()
     return [Appended(one.code, None if one.entry is None else final(one.entry)) for one in results]
+
+
+def _complete(write: Write, entries: Sequence[Entry], known: Sequence[list[Any] | None]) -> list[list[Any]]:
+    """Every entry's row: those that were not known are encoded here, their new names made."""
+    bare = [entry for entry, row in zip(entries, known, strict=True) if row is None]
+    encoded = iter(write.encode(bare) if bare else ())
+    return [next(encoded) if row is None else row for row in known]
 
 
 def key_of(entry: Entry) -> Key:
@@ -134,7 +149,7 @@ def _lock_ids(write: Write, entries: Sequence[Entry], keys: Sequence[Key]) -> No
             pass
 
 
-def _append_one(write: Write, entry: Entry, row: list[Any] | None, key: Key) -> Appended:
+def _append_one(write: Write, entry: Entry, row: list[Any], key: Key) -> Appended:
     day, hash63 = key
     known, free = _known(write, entry, day, hash63)
     for probe_day in entry.probe_days:
