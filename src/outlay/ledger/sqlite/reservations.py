@@ -54,6 +54,7 @@ _NUMBERS: Final = {state: number for number, state in enumerate(STATES)}
 _UNKNOWN: Final = Settled(code="no_such_reservation")
 _encode: Final = msgspec.json.Encoder().encode
 _encode_row: Final = msgspec.msgpack.Encoder().encode
+_decode_entry: Final = msgspec.json.Decoder(Entry).decode
 _decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _NOTHING: Final = Account()
 _PUT_RESERVATION: Final = sql("put_reservation")
@@ -306,7 +307,9 @@ class Reservations:
         found = list(rows(write.connection, "overdue", (now,)))
         for id, packed, estimate in found:
             shares = decode_shares(packed)
-            entry = write.decoder.entry(_decode_row(estimate))
+            # Files from before schema 5 hold estimates as JSON.
+            older = estimate.startswith(b"{")
+            entry = _decode_entry(estimate) if older else write.decoder.entry(_decode_row(estimate))
             result = writing.append_within(write, accounts.expiring(entry, now))
             if result.code == Outcome.CREATED and result.entry is not None:
                 self._book_entries(write, id, [result.entry], shares, free=True)
