@@ -1,4 +1,4 @@
-"""The example in Node is run as it stands against a real server: what it prints and what is in the ledger after it."""
+"""The example in Node is run as it stands against a real server: what it prints, and what the ledger holds then."""
 
 from __future__ import annotations
 
