@@ -1,4 +1,4 @@
-"""Budgets in both stores, driven by random commands beside a model that is plain sums over a list.
+"""Budgets in two stores, driven by random commands beside a model that is plain sums over a list.
 
 Commands: budgets set, changed, removed and put back; reservations taken, settled, released, extended, left to expire;
 plain records, late ones too; corrections; crashes, forks and clock jumps, over the ends of months, a leap day and the
@@ -11,11 +11,11 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,11 +28,13 @@ from hypothesis.stateful import (
 )
 from tests.budget_entries import CENT, cents, limits_of, put, reserve
 from tests.ledger_entries import HOUR, SECOND, plain
+from tests.postgres_ledgers import PostgresLedgers
 
 from outlay.budgets.coverage import BudgetCoverage, packed
 from outlay.budgets.terms import Budget
 from outlay.clock import to_instant, window_of
 from outlay.ledger.memory import MemoryStore
+from outlay.ledger.postgres import PostgresStore
 from outlay.ledger.sqlite import SqliteStore
 from outlay.ledger.store import Amendment, LedgerStore
 from outlay.model import Entry
@@ -88,19 +90,27 @@ class Budgets(RuleBasedStateMachine):
         self.now = to_instant(start)
         self.zone = zone
         self.memory = MemoryStore(covering=BudgetCoverage)
-        self.sqlite = self.opened()
+        self.other = self.opened()
         self.caps: dict[str, Cap] = {}
         self.spent: list[Spent] = []
         self.holds: dict[str, Hold] = {}
         self.written: dict[str, Entry] = {}
         self.number = 0
 
-    def opened(self) -> SqliteStore:
+    def opened(self) -> LedgerStore:
         return SqliteStore(self.folder / "outlay.db", fold_behind=False, covering=BudgetCoverage)
+
+    def drop(self) -> None:
+        """Lose the store as a crash does."""
+        assert isinstance(self.other, SqliteStore)
+        self.other._connections._finalizer.detach()
+
+    def clean(self) -> None:
+        """Delete what is left."""
 
     @property
     def stores(self) -> tuple[LedgerStore, LedgerStore]:
-        return (self.memory, self.sqlite)
+        return (self.memory, self.other)
 
     def new_id(self) -> str:
         self.number += 1
@@ -273,7 +283,7 @@ class Budgets(RuleBasedStateMachine):
         if forked:
             self.in_child(entry)
         else:
-            self.sqlite.append([entry])
+            self.other.append([entry])
         self.count(entry, number * calls)
         self.written[entry.event.id] = entry
 
@@ -281,7 +291,7 @@ class Budgets(RuleBasedStateMachine):
         child = os.fork()
         if child == 0:
             try:
-                self.sqlite.append([entry])
+                self.other.append([entry])
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -321,12 +331,12 @@ class Budgets(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """The connections are dropped, not closed: what the next opener finds is what was committed."""
-        self.sqlite._connections._finalizer.detach()
-        self.sqlite = self.opened()
+        self.drop()
+        self.other = self.opened()
 
     @invariant()
     def accounts_are_the_sums(self) -> None:
-        if not hasattr(self, "sqlite"):
+        if not hasattr(self, "other"):
             return
         for user in ("ann", "bob"):
             call = cents(1, "asked", self.now, user=user, feature="video")
@@ -337,15 +347,42 @@ class Budgets(RuleBasedStateMachine):
                 account = found[0][limit.key]
                 expected = self.sums(limit.key.budget, user, self.now)
                 assert (account.spent, account.committed - account.spent) == expected, limit.key
-        assert [plain(row) for row in self.memory.outbox()] == [plain(row) for row in self.sqlite.outbox()]
+        assert told(self.memory) == told(self.other)
 
     def teardown(self) -> None:
-        if hasattr(self, "sqlite"):
+        if hasattr(self, "other"):
             audits = [store.audit() for store in self.stores]
             assert [audit.findings for audit in audits] == [(), ()]
             assert audits[0].amount == audits[1].amount
-            self.sqlite.close()
+            self.other.close()
+            self.clean()
             shutil.rmtree(self.folder)
+
+
+class BudgetsOnPostgres(Budgets):
+    """The same commands, the other store on PostgreSQL."""
+
+    ledgers: ClassVar[PostgresLedgers]
+
+    def opened(self) -> LedgerStore:
+        if not hasattr(self, "url"):
+            self.url = self.ledgers.take("USD", "UTC")
+            self.dropped: list[PostgresStore] = []
+        return PostgresStore(self.url, fold_behind=False, covering=BudgetCoverage)
+
+    def drop(self) -> None:
+        assert isinstance(self.other, PostgresStore)
+        self.dropped.append(self.other)
+
+    def clean(self) -> None:
+        for store in self.dropped:
+            store.close()
+        self.ledgers.give(self.url)
+
+
+def told(store: LedgerStore) -> list[object]:
+    """What is to be told, in order; PostgreSQL's numbers grow too, with gaps."""
+    return [plain(msgspec.structs.replace(row, number=place)) for place, row in enumerate(store.outbox())]
 
 
 def dict_by_name(accounts: Any) -> dict[str, Any]:
@@ -366,3 +403,21 @@ def test_five_hundred_runs_of_fifty_commands_agree_with_the_model() -> None:
     print(f"seed {seed}")
     many = settings(TestBudgets.settings, max_examples=500, stateful_step_count=50, database=None, print_blob=True)
     run_state_machine_as_test(seeded(seed)(Budgets), settings=many)
+
+
+def test_budgets_on_postgres_agree_with_the_model(postgres_ledgers: PostgresLedgers) -> None:
+    BudgetsOnPostgres.ledgers = postgres_ledgers
+    # Not shrunk: what fails is a test of the file's store first, which is shrunk in seconds.
+    phases = (Phase.explicit, Phase.reuse, Phase.generate)
+    few = settings(TestBudgets.settings, max_examples=5, stateful_step_count=20, phases=phases)
+    run_state_machine_as_test(BudgetsOnPostgres, settings=few)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7_200)
+def test_a_hundred_runs_on_postgres_agree_with_the_model(postgres_ledgers: PostgresLedgers) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    BudgetsOnPostgres.ledgers = postgres_ledgers
+    many = settings(TestBudgets.settings, max_examples=100, stateful_step_count=40, database=None, print_blob=True)
+    run_state_machine_as_test(seeded(seed)(BudgetsOnPostgres), settings=many)
