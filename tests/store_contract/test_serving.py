@@ -74,3 +74,20 @@ def test_an_open_reservation_tells_which_call_it_holds(store: LedgerStore) -> No
     assert store.held_call("nobody") is None
     store.release("r1", NOON)
     assert store.held_call("r1") is None
+
+
+def test_of_several_who_make_the_same_note_one_does(store: LedgerStore) -> None:
+    assert store.put_note("alert", "a", b"1", expects=None, at=10, live=True)
+    assert not store.put_note("alert", "a", b"2", expects=None, at=10, live=True)
+    assert not store.put_note("alert", "a", b"2", expects=b"0", at=10, live=True)
+    assert store.put_note("alert", "a", b"2", expects=b"1", at=10, live=True)
+    assert (store.note("alert", "a"), store.note("rule", "a")) == (b"2", None)
+
+
+def test_notes_come_newest_first_and_live_ones_alone_where_asked(store: LedgerStore) -> None:
+    for id, at, live in (("a", 10, True), ("b", 30, False), ("c", 20, True)):
+        store.put_note("alert", id, id.encode(), expects=None, at=at, live=live)
+    store.put_note("rule", "d", b"d", expects=None, at=40, live=True)
+    assert store.notes("alert") == [b"b", b"c", b"a"]
+    assert store.notes("alert", live_only=True) == [b"c", b"a"]
+    assert store.notes("alert", most=1) == [b"b"]

@@ -272,8 +272,8 @@ class BudgetStore(Protocol):
         """Count refused calls, and keep the last of each budget in full."""
         ...
 
-    def outbox(self) -> list[OutboxRow]:
-        """What is to be told, in the order in which it happened."""
+    def outbox(self, after: int = 0) -> list[OutboxRow]:
+        """What is to be told, in the order in which it happened: all, or what has a number over `after`."""
         ...
 
     def refusals(self, budget: str) -> tuple[int, list[NotedRefusal]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
@@ -257,10 +258,10 @@ class MemoryAccounts:
                 kept = [one, *self._refusals.get(share.key.budget, ())]
                 self._refusals[share.key.budget] = kept[:REFUSALS_KEPT]
 
-    def outbox(self) -> list[OutboxRow]:
+    def outbox(self, after: int = 0) -> list[OutboxRow]:
         """See BudgetStore.outbox."""
         with self._open():
-            return list(self._outbox)
+            return self._outbox[bisect_right(self._outbox, after, key=lambda row: row.number) :]
 
     def refusals(self, budget: str) -> tuple[int, list[NotedRefusal]]:
         """See BudgetStore.refusals."""

@@ -23,6 +23,7 @@ class MemoryServing:
         self._keys: dict[str, KeptKey] = {}
         self._changes: list[LoggedChange] = []
         self._leases: dict[str, Lease] = {}
+        self._notes: dict[tuple[str, str], tuple[Instant, bool, bytes]] = {}
 
     def _open(self) -> threading.RLock:
         raise NotImplementedError
@@ -81,6 +82,31 @@ class MemoryServing:
         """See ServingStore.lease."""
         with self._open():
             return self._leases.get(name)
+
+    def put_note(self, kind: str, id: str, body: bytes, *, expects: bytes | None, at: Instant, live: bool) -> bool:
+        """See ServingStore.put_note."""
+        with self._open():
+            known = self._notes.get((kind, id))
+            if (None if known is None else known[2]) != expects:
+                return False
+            self._notes[kind, id] = (at, live, body)
+            return True
+
+    def note(self, kind: str, id: str) -> bytes | None:
+        """See ServingStore.note."""
+        with self._open():
+            known = self._notes.get((kind, id))
+            return None if known is None else known[2]
+
+    def notes(self, kind: str, *, live_only: bool = False, most: int = 1_000) -> list[bytes]:
+        """See ServingStore.notes."""
+        with self._open():
+            found = [
+                (-at, id, body)
+                for (its, id), (at, live, body) in self._notes.items()
+                if its == kind and (live or not live_only)
+            ]
+        return [body for _, _, body in sorted(found)[:most]]
 
     def held_call(self, id: str) -> UsageEvent | None:
         """See ServingStore.held_call."""

@@ -106,6 +106,7 @@ STATE: Final = (
     Table("refusal_count", ("budget", "refused")),
     Table("access_key", ("id", "body", "used_at")),
     Table("change_log", ("number", "at", "who", "action", "subject", "detail")),
+    Table("note", ("kind", "id", "at", "live", "body"), 2, ("live",)),
 )
 """The tables that are replaced as a whole at the end of a move. A statement comes before its lines."""
 

@@ -1,4 +1,4 @@
-"""The part of the store protocol that a server needs: keys, the log of changes, leases.
+"""The part of the store protocol that a server needs: keys, the log of changes, leases, notes.
 
 A store knows nothing of what a key's body says, and no clock: instants arrive with each call.
 """
@@ -74,6 +74,21 @@ class ServingStore(Protocol):
 
     def lease(self, name: str) -> Lease | None:
         """Who holds it, or held it last; None where nobody ever did or it was released."""
+        ...
+
+    def put_note(self, kind: str, id: str, body: bytes, *, expects: bytes | None, at: Instant, live: bool) -> bool:
+        """Keep a note's body if what stands there is `expects` (None: nothing); whether it was kept.
+
+        So of several that decide the same thing at once one does. `live` notes are those still to be looked at.
+        """
+        ...
+
+    def note(self, kind: str, id: str) -> bytes | None:
+        """A note's body, None where there is none."""
+        ...
+
+    def notes(self, kind: str, *, live_only: bool = False, most: int = 1_000) -> list[bytes]:
+        """The bodies of up to `most` notes of a kind, those with the latest `at` first."""
         ...
 
     def held_call(self, id: str) -> UsageEvent | None:

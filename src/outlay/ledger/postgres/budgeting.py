@@ -152,9 +152,9 @@ class PostgresBudgets:
 
         self._connections.write(work)
 
-    def outbox(self) -> list[OutboxRow]:
+    def outbox(self, after: int = 0) -> list[OutboxRow]:
         """See BudgetStore.outbox."""
-        return self._connections.read(lambda connection: [told(row) for row in rows(connection, "outbox")])
+        return self._connections.read(lambda connection: [told(row) for row in rows(connection, "outbox", (after,))])
 
     def refusals(self, budget: str) -> tuple[int, list[NotedRefusal]]:
         """See BudgetStore.refusals."""

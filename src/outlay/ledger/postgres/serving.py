@@ -88,6 +88,28 @@ class PostgresServing:
         found = self._connections.read(lambda connection: first(connection, "lease", (name,)))
         return None if found is None else Lease(*found)
 
+    def put_note(self, kind: str, id: str, body: bytes, *, expects: bytes | None, at: Instant, live: bool) -> bool:
+        """See ServingStore.put_note."""
+
+        def work(connection: Connection, _: Meta) -> bool:
+            if expects is None:
+                return run(connection, "insert_note", (kind, id, at, live, body)) == 1
+            return run(connection, "put_note", (kind, id, at, live, body, expects)) == 1
+
+        return self._connections.write(work)
+
+    def note(self, kind: str, id: str) -> bytes | None:
+        """See ServingStore.note."""
+        known = self._connections.read(lambda connection: first(connection, "note", (kind, id)))
+        return None if known is None else bytes(known[0])
+
+    def notes(self, kind: str, *, live_only: bool = False, most: int = 1_000) -> list[bytes]:
+        """See ServingStore.notes."""
+        name = "live_notes" if live_only else "notes"
+        return self._connections.read(
+            lambda connection: [bytes(body) for (body,) in rows(connection, name, (kind, most))]
+        )
+
     def held_call(self, id: str) -> UsageEvent | None:
         """See ServingStore.held_call."""
 

@@ -136,9 +136,9 @@ class SqliteBudgets:
         """See BudgetStore.note_refusals."""
         self._reservations.note_refusals(refusals)
 
-    def outbox(self) -> list[OutboxRow]:
+    def outbox(self, after: int = 0) -> list[OutboxRow]:
         """See BudgetStore.outbox."""
-        return self._reservations.outbox()
+        return self._reservations.outbox(after)
 
     def refusals(self, budget: str) -> tuple[int, list[NotedRefusal]]:
         """See BudgetStore.refusals."""

@@ -340,7 +340,7 @@ class Reservations:
             entry=entry,
         )
 
-    def outbox(self) -> list[OutboxRow]:
+    def outbox(self, after: int = 0) -> list[OutboxRow]:
         """See BudgetStore.outbox."""
         with self._connections.reading() as connection:
             return [
@@ -352,7 +352,9 @@ class Reservations:
                     what=what,
                     amount=micro * PICO_PER_MICRO + pico,
                 )
-                for number, kind, at, budget, scope, subject, window, what, micro, pico in rows(connection, "outbox")
+                for number, kind, at, budget, scope, subject, window, what, micro, pico in rows(
+                    connection, "outbox", (after,)
+                )
             ]
 
     def note_refusals(self, refusals: Sequence[NotedRefusal]) -> None:

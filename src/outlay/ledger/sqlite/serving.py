@@ -81,6 +81,26 @@ class SqliteServing:
             found = first(connection, "lease", (name,))
         return None if found is None else Lease(*found)
 
+    def put_note(self, kind: str, id: str, body: bytes, *, expects: bytes | None, at: Instant, live: bool) -> bool:
+        """See ServingStore.put_note."""
+        with self._connections.writing() as connection:
+            known = first(connection, "note", (kind, id))
+            if (None if known is None else known[0]) != expects:
+                return False
+            connection.execute(sql("put_note"), (kind, id, at, int(live), body))
+            return True
+
+    def note(self, kind: str, id: str) -> bytes | None:
+        """See ServingStore.note."""
+        with self._connections.reading() as connection:
+            known = first(connection, "note", (kind, id))
+        return None if known is None else known[0]
+
+    def notes(self, kind: str, *, live_only: bool = False, most: int = 1_000) -> list[bytes]:
+        """See ServingStore.notes."""
+        with self._connections.reading() as connection:
+            return [body for (body,) in rows(connection, "live_notes" if live_only else "notes", (kind, most))]
+
     def held_call(self, id: str) -> UsageEvent | None:
         """See ServingStore.held_call."""
         with self._connections.reading() as connection:

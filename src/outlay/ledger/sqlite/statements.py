@@ -14,7 +14,7 @@ from outlay.ledger.dialect import Row, named_statements
 LEAST: str = "min"
 GREATEST: str = "max"
 _FILES: Final = ("queries.sql", "budgets.sql", "serving.sql", "retention.sql", "moving.sql")
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 
 def schema() -> str:

@@ -177,7 +177,8 @@ FROM jsonb_array_elements(?::jsonb) WITH ORDINALITY AS told (row, n) ORDER BY n
 ON CONFLICT DO NOTHING
 
 -- name: outbox
-SELECT number, kind, at, budget, scope, subject, "window", what, amount_micro, amount_pico FROM outbox ORDER BY number
+SELECT number, kind, at, budget, scope, subject, "window", what, amount_micro, amount_pico FROM outbox WHERE number > ?
+ORDER BY number
 
 -- name: count_refusal
 INSERT INTO refusal_count AS kept (budget, refused) VALUES (?, 1)

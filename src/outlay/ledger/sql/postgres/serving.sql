@@ -37,3 +37,18 @@ SELECT name, holder, until_at FROM lease WHERE name = ?
 
 -- name: held_call
 SELECT estimate FROM reservation WHERE id = ? AND state = 0
+
+-- name: note
+SELECT body FROM note WHERE kind = ? AND id = ?
+
+-- name: insert_note
+INSERT INTO note (kind, id, at, live, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) DO NOTHING
+
+-- name: put_note
+UPDATE note SET at = ?3, live = ?4, body = ?5 WHERE kind = ?1 AND id = ?2 AND body = ?6
+
+-- name: notes
+SELECT body FROM note WHERE kind = ? ORDER BY at DESC, id LIMIT ?
+
+-- name: live_notes
+SELECT body FROM note WHERE kind = ? AND live ORDER BY at DESC, id LIMIT ?

@@ -128,7 +128,8 @@ INSERT INTO outbox (kind, at, budget, scope, subject, window, what, amount_micro
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: outbox
-SELECT number, kind, at, budget, scope, subject, window, what, amount_micro, amount_pico FROM outbox ORDER BY number
+SELECT number, kind, at, budget, scope, subject, window, what, amount_micro, amount_pico FROM outbox WHERE number > ?
+ORDER BY number
 
 -- name: count_refusal
 INSERT INTO refusal_count (budget, refused) VALUES (?, 1)

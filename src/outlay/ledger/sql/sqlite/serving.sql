@@ -30,3 +30,16 @@ SELECT name, holder, until_at FROM lease WHERE name = ?
 
 -- name: held_call
 SELECT estimate FROM reservation WHERE id = ? AND state = 0
+
+-- name: note
+SELECT body FROM note WHERE kind = ? AND id = ?
+
+-- name: put_note
+INSERT INTO note (kind, id, at, live, body) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (kind, id) DO UPDATE SET at = excluded.at, live = excluded.live, body = excluded.body
+
+-- name: notes
+SELECT body FROM note WHERE kind = ? ORDER BY at DESC, id LIMIT ?
+
+-- name: live_notes
+SELECT body FROM note WHERE kind = ? AND live = 1 ORDER BY at DESC, id LIMIT ?
