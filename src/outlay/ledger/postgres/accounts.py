@@ -34,6 +34,10 @@ _ENDLESS: Final = 1 << 62
 _encode: Final = msgspec.json.Encoder().encode
 
 
+Statement = tuple[str, Sequence[object]]
+"""A named statement that gives no rows, and what is bound to it."""
+
+
 class _Known(NamedTuple):
     epoch: int
     changed: int
@@ -75,8 +79,8 @@ class Tally:
         for share in shares:
             self.add(share, -share.amount, 0, at)
 
-    def apply(self, connection: Connection) -> None:
-        """Do all of it."""
+    def apply(self, connection: Connection, also: Sequence[Statement] = ()) -> None:
+        """Do all of it; what `also` is to be written goes in the same round trip."""
         kept = self._locked(connection)
         told: list[_News] = []
         for step in self._steps:
@@ -93,10 +97,17 @@ class Tally:
                 _News("mark", step.at, share.key, accounts.mark_name(mark), spent)
                 for mark in accounts.crossed(share.marks, before.spent, spent)
             ]
+        written: list[Statement] = []
         if kept:
-            run(connection, "put_accounts", (_json([_account_row(key, account) for key, account in kept.items()]),))
+            rows_kept = [_account_row(key, account) for key, account in kept.items()]
+            written.append(("put_accounts", (_json(rows_kept),)))
         if told:
-            run(connection, "put_outbox", (_json([_news_row(news) for news in told]),))
+            written.append(("put_outbox", (_json([_news_row(news) for news in told]),)))
+        written += also
+        if written:
+            with connection.pipeline():
+                for name, bindings in written:
+                    run(connection, name, bindings)
 
     def _locked(self, connection: Connection) -> dict[AccountKey, Account]:
         shares = {step.share.key: step.share for step in self._steps if isinstance(step, _Change)}

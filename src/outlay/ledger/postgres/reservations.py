@@ -97,16 +97,13 @@ class _Group:
 
     def apply(self) -> None:
         """Write all of it."""
-        connection = self.write.connection
-        self.tally.apply(connection)
-        if self.endings:
-            bound = (
-                [one.id for one in self.endings],
-                [STATE_NUMBERS[one.state] for one in self.endings],
-                [one.root for one in self.endings],
-                [one.shares for one in self.endings],
-            )
-            run(connection, "end_reservations", bound)
+        bound = (
+            [one.id for one in self.endings],
+            [STATE_NUMBERS[one.state] for one in self.endings],
+            [one.root for one in self.endings],
+            [one.shares for one in self.endings],
+        )
+        self.tally.apply(self.write.connection, [("end_reservations", bound)] if self.endings else ())
 
 
 class Reservations:
