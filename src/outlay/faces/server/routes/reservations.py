@@ -38,7 +38,7 @@ from outlay.faces.server.routes.answering import (
 from outlay.faces.server.routes.budgets import said
 from outlay.faces.server.routes.receipts import CLIENTS_GROUP_MAX, kept_receipt, recorded
 from outlay.faces.server.state import ServerState
-from outlay.ledger.budget_store import KeptReservation, Settled
+from outlay.ledger.budget_store import KeptReservation, ReservationState, Settled
 from outlay.model import Appended, Recorded, UsageEvent
 from outlay.reserving import Ask, Taken
 from outlay.wire import (
@@ -126,7 +126,9 @@ async def release(caller: Records, state: State, sent: ReservationId) -> Respons
     """Let go of what is held: the call was not made."""
 
     def work() -> Settled:
-        _kept(sent.id, caller, state)
+        # What was released already says so again, to a server that was restarted in between too.
+        if state.ledger.reservation(sent.id).state is not ReservationState.RELEASED:
+            _kept(sent.id, caller, state)
         return state.ledger.store.release(sent.id, state.clock.now())
 
     return plain({"outcome": (await in_thread(work)).code})
