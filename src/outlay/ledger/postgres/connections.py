@@ -228,6 +228,11 @@ class Connections:
             cursor_factory=RawCursor,
             context=_CONTEXT,
             connect_timeout=5,
+            # A host that vanished without a word is noticed in half a minute, not in hours.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=4,
+            tcp_user_timeout=20_000,
             client_encoding="UTF8",
             application_name="outlay",
         )
