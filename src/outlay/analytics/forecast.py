@@ -1,40 +1,47 @@
 """What a series will come to: a forecast to the end of a window, with an interval that says how sure it is.
 
-Several plain methods are asked (the same time last week, its mean over the last weeks, a smoothed level with the
-rhythm of the day and of the week, the level alone), on the series and on its logarithm. Each is weighted by how it
-would have done on this very series at several moments of its past; how far their mix was off at those moments
-makes the interval. Nothing else is learned, and a series too short for that is answered with what little it allows,
-in words.
+Several plain methods are asked (`methods`), on the series and on its logarithm. Each is weighted by how it would have
+done on this very series at several moments of its past; how far their mix was off at those moments, weighted by the
+other moments only, makes the interval. Nothing else is learned, and a series too short for that is answered with what
+little it allows, in words. A lone spike is no reason to expect another: the methods see it cut to what is around it,
+while the intervals know it whole.
 
 The statistics here are floats: they say what to expect. No amount is ever computed from one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from itertools import accumulate
 from math import exp, log, sqrt
 from statistics import fmean, median
 from typing import Final
 
 import msgspec
 
-Series = Sequence[float]
+from outlay.analytics.methods import Method, Series, methods
 
 LEVELS: Final = (80, 95)
 """The intervals that are given, in percent."""
 
-WEEKS_LEARNED: Final = 8
-SAME_POINTS: Final = 4
-SMOOTHINGS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
-FOLDS_WEIGHING: Final = 4
-FOLDS_INTERVAL: Final = 24
+DAYS_KEPT: Final = 182
+HOURS_DAYS_KEPT: Final = 56
+MOMENTS: Final = 24
 SHARPNESS: Final = 4
 """The power by which a better method outweighs a worse one: 4 did best on the series of docs/accuracy.md."""
 
-_WIDTHS: Final[Mapping[int, float]] = {80: 1.35, 95: 3.0}
-"""An interval in standard deviations of the errors: wider than a normal one, for the errors' tails are not normal."""
+LEAST_MISS: Final = 0.01
+"""Added to each method's misses, so that one that was exact by chance does not silence all others."""
+
+
+OVERLAP: Final = 4
+"""How many moments of the past fall on one length of what is asked."""
+
+_NORMAL: Final[Mapping[int, float]] = {80: 1.2816, 95: 1.9600}
+_TAILS: Final[Mapping[int, float]] = {80: 1.05, 95: 1.3}
+_WIDTHS_UNKNOWN: Final[Mapping[int, float]] = {80: log(3), 95: log(9)}
+_WIDEST: Final = 20.0
+_FLOOR: Final = 0.1
 
 
 class Start(StrEnum):
@@ -66,30 +73,35 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     moments: int = 0
 
 
-Method = Callable[[Series, int], list[float] | None]
+class _Past(msgspec.Struct, frozen=True):
+    """One moment of the past: what came, and what the mix of methods would have said."""
+
+    truth: list[float]
+    said: list[float]
 
 
-def forecast(values: Series, ahead: int, *, day_points: int = 1) -> Forecast:
+def forecast(values: Series, ahead: int, *, day_points: int = 1, first_day: int | None = None) -> Forecast:
     """What the next `ahead` points of a series will be.
 
-    `values` are equally spaced, the oldest first, none negative; `day_points` is how many points a day has. The
-    intervals of the sum and of each point come from the errors at up to 24 moments of the series' own past.
+    `values` are equally spaced, the oldest first, none negative; `day_points` is how many points a day has. With
+    `first_day`, the day number of the first of them, a daily series' days of the month are learned too. The intervals
+    of the sum and of each point come from the errors at up to 24 moments of the series' own past.
     """
     if not values:
         return Forecast(points=(0.0,) * ahead, total=0.0, intervals=(), start=Start.NONE)
-    kept = list(values[-WEEKS_LEARNED * 7 * day_points :])
-    methods = _methods(day_points)
-    weights, errors = _weigh(kept, ahead, day_points, methods)
-    points = _mix(kept, ahead, methods, weights)
+    kept = list(values[-(DAYS_KEPT if day_points == 1 else HOURS_DAYS_KEPT * day_points) :])
+    asked = methods(day_points, None if first_day is None else first_day + len(values) - len(kept))
+    weights, past = _weigh(kept, ahead, day_points, asked)
+    points = _mix(_answers(calm(kept), ahead, asked), weights, ahead)
     total = sum(points)
     return Forecast(
         points=tuple(points),
         total=total,
-        intervals=_intervals(total, errors.totals, kept, ahead),
-        point_intervals=tuple(_intervals(point, errors.points, kept, 1) for point in points),
+        intervals=_total_intervals(total, past, kept, ahead),
+        point_intervals=_point_intervals(points, past, kept),
         start=_start(len(kept), day_points),
         weights={name: round(weight, 3) for name, weight in weights.items()},
-        moments=len(errors.totals),
+        moments=len(past),
     )
 
 
@@ -99,157 +111,71 @@ def _start(count: int, day_points: int) -> Start:
     return Start.DAYS if count < 14 * day_points else Start.WHOLE
 
 
-# --- the methods
-
-
-def _methods(day_points: int) -> dict[str, Method]:
-    week = 7 * day_points
-    found: dict[str, Method] = {
-        "level": _level,
-        "mean": lambda values, ahead: [fmean(values[-2 * week :])] * ahead,
-        "same time last week": _same_time(week, 1),
-        "same time of the last weeks": _same_time(week, SAME_POINTS),
-        "level with the rhythm of the week": _rhythm(week),
-        "the same on a logarithm": _on_logarithm(_rhythm(week)),
-        "level on a logarithm": _on_logarithm(_level),
-    }
-    if day_points > 1:
-        found["same time yesterday"] = _same_time(day_points, 1)
-        found["same time of the last days"] = _same_time(day_points, SAME_POINTS)
-        found["level with the rhythm of the day"] = _rhythm(day_points)
+def calm(values: Series) -> list[float]:
+    """The values with lone spikes (far beyond what nine of ten reach, none beside them) cut to what is around."""
+    if len(values) < 10:
+        return list(values)
+    ordered = sorted(values)
+    usual, high = median(ordered), ordered[int(0.9 * (len(ordered) - 1))]
+    fence = high + 3 * (high - usual)
+    found = list(values)
+    for index, value in enumerate(values):
+        if value > fence:
+            around = median([*values[max(0, index - 2) : index], *values[index + 1 : index + 3]])
+            if around <= fence:
+                found[index] = max(around, min(value, high))
     return found
 
 
-def _same_time(season: int, most: int) -> Method:
-    def method(values: Series, ahead: int) -> list[float] | None:
-        if len(values) < season:
-            return None
-        return [fmean(_last_same(values, season, index % season, most)) for index in range(ahead)]
-
-    return method
-
-
-def _last_same(values: Series, season: int, offset: int, most: int) -> list[float]:
-    places = (len(values) + offset - season * count for count in range(1, most + 1))
-    return [values[place] for place in places if place >= 0]
-
-
-def _level(values: Series, ahead: int) -> list[float]:
-    return [_smoothed(values)] * ahead
-
-
-def _rhythm(season: int) -> Method:
-    def method(values: Series, ahead: int) -> list[float] | None:
-        if len(values) < 2 * season:
-            return None
-        shares = rhythm(values, season)
-        calm = [value / shares[index % season] for index, value in enumerate(values)]
-        level = _smoothed(calm[-4 * season :])
-        return [level * shares[(len(values) + index) % season] for index in range(ahead)]
-
-    return method
-
-
-def _on_logarithm(method: Method) -> Method:
-    def transformed(values: Series, ahead: int) -> list[float] | None:
-        if min(values) <= 0:
-            return None
-        # A logarithm below one would turn the shares of a rhythm around.
-        floor = min(values)
-        found = method([1 + log(value / floor) for value in values], ahead)
-        return None if found is None else [floor * exp(min(value - 1, 50.0)) for value in found]
-
-    return transformed
-
-
-def rhythm(values: Series, season: int) -> list[float]:
-    """The usual share of each place of a season, 1 on average: the median ratio to the mean of the season around."""
-    sums = list(accumulate(values, initial=0.0))
-    half = season // 2
-    ratios: list[list[float]] = [[] for _ in range(season)]
-    for index in range(half, len(values) - half):
-        around = (sums[index + half + 1] - sums[index - half]) / (2 * half + 1)
-        if around > 0:
-            ratios[index % season].append(values[index] / around)
-    shares = [median(found) if found else 1.0 for found in ratios]
-    mean = fmean(shares)
-    return [max(share / mean, 1e-3) for share in shares] if mean > 0 else [1.0] * season
-
-
-def _smoothed(values: Series) -> float:
-    """The level by exponential smoothing, with the factor that would have done best."""
-    best, found = float("inf"), values[-1]
-    for factor in SMOOTHINGS:
-        level, squares = values[0], 0.0
-        for value in values:
-            error = value - level
-            squares += error * error
-            level += factor * error
-        if squares < best:
-            best, found = squares, level
-    return found
-
-
-# --- weighing, and the interval
-
-
-class _Errors(msgspec.Struct):
-    """How far the mix was off: of sums (scaled to the whole way ahead) and of single points."""
-
-    totals: list[float]
-    points: list[float]
-
-
-def _moments(count: int, ahead: int, day_points: int) -> list[int]:
-    """From where in the past the same question could have been asked, the latest first."""
-    least = max(2 * day_points, min(4, count - 1), 2)
-    step = max(1, min(ahead, 7 * day_points) // 4)
-    return [at for at in range(count - 1, least - 1, -step) if at + 1 <= count][:FOLDS_INTERVAL]
+# --- weighing
 
 
 def _weigh(
-    values: list[float], ahead: int, day_points: int, methods: Mapping[str, Method]
-) -> tuple[dict[str, float], _Errors]:
+    values: list[float], ahead: int, day_points: int, asked: Mapping[str, Method]
+) -> tuple[dict[str, float], list[_Past]]:
+    """The weight of each method, and what the mix would have said at each moment by the weights of the others."""
     reach = max(1, min(ahead, 30 * day_points, len(values) // 3))
-    moments = [at for at in _moments(len(values) - reach + 1, ahead, day_points) if at >= 2]
-    asked = [(values[at : at + reach], _ask(values[:at], reach, methods)) for at in moments]
-    weights = _weights(methods, asked)
-    errors = _Errors([], [])
-    for truth, answers in asked:
-        mix = _mixed(answers, weights, reach)
-        whole = ahead / reach
-        errors.totals.append((sum(truth) - sum(mix)) * (sqrt(whole) + whole) / 2)
-        errors.points += [actual - expected for actual, expected in zip(truth, mix, strict=True)]
-    return weights, errors
+    least = max(2 * day_points, min(4, len(values) - reach), 2)
+    step = max(1, reach // OVERLAP)
+    moments = list(range(len(values) - reach, least - 1, -step))[:MOMENTS]
+    truths = [values[at : at + reach] for at in moments]
+    answers = [_answers(calm(values[:at]), reach, asked) for at in moments]
+    misses = [_misses(truth, answer) for truth, answer in zip(truths, answers, strict=True)]
+    past = []
+    for at, truth, answer in zip(moments, truths, answers, strict=True):
+        others = [miss for place, miss in zip(moments, misses, strict=True) if abs(place - at) >= reach]
+        weights = _weights(asked, others or misses)
+        past.append(_Past(truth, _mix(answer, weights, reach)))
+    return _weights(asked, misses), past
 
 
-def _ask(values: Series, ahead: int, methods: Mapping[str, Method]) -> dict[str, list[float]]:
-    answers = {name: method(values, ahead) for name, method in methods.items()}
+def _answers(values: Series, ahead: int, asked: Mapping[str, Method]) -> dict[str, list[float]]:
+    answers = {name: method(values, ahead) for name, method in asked.items()}
     return {name: answer for name, answer in answers.items() if answer is not None}
 
 
-def _weights(
-    methods: Mapping[str, Method], asked: Sequence[tuple[list[float], Mapping[str, list[float]]]]
-) -> dict[str, float]:
-    misses: dict[str, list[float]] = {name: [] for name in methods}
-    for truth, answers in asked:
-        for name, answer in answers.items():
-            misses[name].append(sum(abs(a - b) for a, b in zip(truth, answer, strict=True)))
-    least = 1e-12 + 1e-6 * max((sum(abs(value) for value in truth) for truth, _ in asked), default=1.0)
-    found = {name: 1 / (fmean(errors) + least) ** SHARPNESS for name, errors in misses.items() if errors}
+def _misses(truth: Series, answers: Mapping[str, list[float]]) -> dict[str, float]:
+    """How far each method was off at one moment, in shares of what is usual then: no moment outweighs another."""
+    found = {name: sum(abs(a - b) for a, b in zip(truth, answer, strict=True)) for name, answer in answers.items()}
+    usual = max(median(found.values()), 1e-6 * sum(truth), 1e-12)
+    return {name: miss / usual for name, miss in found.items()}
+
+
+def _weights(names: Mapping[str, Method], misses: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in names:
+        errors = [miss[name] for miss in misses if name in miss]
+        if errors:
+            found[name] = 1 / (fmean(errors) + LEAST_MISS) ** SHARPNESS
     if not found:
-        return dict.fromkeys(methods, 1 / len(methods))
+        return dict.fromkeys(names, 1 / len(names))
     # A method that history is too short to judge is heard as the worst of those that were judged.
-    found |= {name: min(found.values()) for name in methods if name not in found}
+    found |= {name: min(found.values()) for name in names if name not in found}
     whole = sum(found.values())
     return {name: weight / whole for name, weight in found.items()}
 
 
-def _mix(values: Series, ahead: int, methods: Mapping[str, Method], weights: Mapping[str, float]) -> list[float]:
-    return _mixed(_ask(values, ahead, methods), weights, ahead)
-
-
-def _mixed(answers: Mapping[str, list[float]], weights: Mapping[str, float], ahead: int) -> list[float]:
+def _mix(answers: Mapping[str, list[float]], weights: Mapping[str, float], ahead: int) -> list[float]:
     whole = sum(weights[name] for name in answers)
     return [
         max(0.0, sum(weights[name] * answer[index] for name, answer in answers.items()) / whole)
@@ -257,20 +183,62 @@ def _mixed(answers: Mapping[str, list[float]], weights: Mapping[str, float], ahe
     ]
 
 
-def _intervals(middle: float, errors: Sequence[float], values: Series, ahead: int) -> tuple[Interval, ...]:
+# --- intervals
+
+
+def _widths(pairs: Sequence[tuple[float, float]], floor: float, independent: float) -> dict[int, float]:
+    """Half the width of each interval, as a logarithm of a share: from what came and what had been said.
+
+    The mean of two estimates, the errors' own quantile and Student's for as many errors as do not overlap, times
+    what the tails of real series take more than a normal one's (measured: docs/accuracy.md). `floor` is added to both
+    numbers of a pair, so that an hour without spend is no infinite error.
+    """
+    sizes = sorted(abs(log((came + floor) / (said + floor))) for came, said in pairs)
+    if not sizes:
+        return dict(_WIDTHS_UNKNOWN)
+    deviation = sqrt(fmean(size * size for size in sizes)) * sqrt(1 + 1 / independent)
+    found = {}
+    for level in LEVELS:
+        usual = _student(level, max(independent, 2.0)) * deviation
+        rank = int((len(sizes) + 1) * level / 100)
+        seen = sizes[rank] if rank < len(sizes) else max(usual, sizes[-1])
+        found[level] = min(_TAILS[level] * (seen + usual) / 2, _WIDEST)
+    return found
+
+
+def _student(level: int, freedom: float) -> float:
+    """The quantile of Student's distribution, by its expansion around the normal one (Abramowitz, Stegun 26.7.5)."""
+    z = _NORMAL[level]
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
+
+
+def _around(middle: float, widths: Mapping[int, float], floor: float) -> tuple[Interval, ...]:
     return tuple(
-        Interval(level, max(0.0, middle - width), middle + width)
-        for level, width in ((level, _width(level, errors, values, ahead)) for level in LEVELS)
+        Interval(level, max(0.0, (middle + floor) * exp(-width) - floor), (middle + floor) * exp(width) - floor)
+        for level, width in widths.items()
     )
 
 
-def _width(level: int, errors: Sequence[float], values: Series, ahead: int) -> float:
-    """Half an interval: the errors' quantile and their deviation in equal parts, the wider where errors are few."""
-    if len(errors) < 2:
-        mean = fmean(values)
-        deviation = sqrt(fmean((value - mean) ** 2 for value in values))
-        return 2 * _WIDTHS[level] * sqrt(ahead) * max(deviation, abs(mean) / 2)
-    sizes = sorted(abs(error) for error in errors)
-    rank = int((len(sizes) + 1) * level / 100)
-    usual = _WIDTHS[level] * sqrt(fmean(size * size for size in sizes)) * (1 + 1.5 / len(sizes))
-    return max(usual, sizes[-1]) if rank >= len(sizes) else (sizes[rank] + usual) / 2
+def _total_intervals(total: float, past: Sequence[_Past], values: Series, ahead: int) -> tuple[Interval, ...]:
+    reach = len(past[0].truth) if past else 1
+    floor = _FLOOR * fmean(values)
+    pairs = [(sum(moment.truth), sum(moment.said)) for moment in past] or [(value, fmean(values)) for value in values]
+    widths = _widths(pairs if len(values) > 1 else [], floor * reach, _independent(past))
+    # Errors further ahead than could be judged grow less than the sum if they are independent, with it if not.
+    longer = (1 + 1 / sqrt(ahead / reach)) / 2 if past else 1.0
+    return _around(total, {level: width * longer for level, width in widths.items()}, floor * ahead)
+
+
+def _point_intervals(
+    points: Sequence[float], past: Sequence[_Past], values: Series
+) -> tuple[tuple[Interval, ...], ...]:
+    floor = _FLOOR * fmean(values)
+    pairs = [pair for moment in past for pair in zip(moment.truth, moment.said, strict=True)]
+    widths = _widths(pairs, floor, _independent(past))
+    return tuple(_around(point, widths, floor) for point in points)
+
+
+def _independent(past: Sequence[_Past]) -> float:
+    """How many of the moments do not overlap: they follow each other by a quarter of their reach."""
+    return max(1.0, len(past) / OVERLAP)

@@ -24,7 +24,8 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     """How a series is watched; lengths are in points of it. The same setting serves every series.
 
     `margin` is by how much of its width a range must be left to be told; a view's weight is taken off first.
-    `fading` is after how many points a range that is not reached has lost 1/e of its width.
+    `fading` is after how many points a range that is not reached has lost 1/e of its width. A range learns from its
+    first `learning_points`, that of surprises from a day's points or `surprise_points`, whichever is more.
     """
 
     margin: float = 0.065
@@ -36,6 +37,7 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     fading: float = 20_000.0
     widening: float = 3.0
     learning_points: int = 100
+    surprise_points: int = 0
     quiet_points: int = 50
 
 
@@ -152,7 +154,7 @@ def novelties(values: Sequence[float], *, day_points: int, watching: Watching | 
     learning = watching.learning_points
     level = Range(watching, 1.0, learning, quiet)
     course = Range(watching, 1.0, learning, quiet)
-    surprise = Range(watching, 1.0, day_points, quiet)
+    surprise = Range(watching, 1.0, max(day_points, watching.surprise_points), quiet)
     swing = Range(watching, watching.swing_weight, learning, quiet)
     recent, residuals = Moving(watching.mean_points), Moving(watching.mean_points)
     swings, whole = Moving(watching.swing_points), Moving(len(values) + 1)
