@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,16 +99,29 @@ def _check(sdk: Sdk, call: Call, exchange: Exchange, server: PlaybackServer) -> 
     )
 
 
+class _Answered:
+    """A recorded answer as an HTTP client has it: some tell their tokens in headers."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.status_code = exchange.status or 200
+        self.headers = exchange.headers
+        self.content = exchange.body if isinstance(exchange.body, bytes) else json.dumps(exchange.body).encode()
+
+
 def _expected(exchange: Exchange, sdk: Sdk, server: PlaybackServer) -> list[Any]:
-    """What `record_response` keeps of the recorded body."""
-    with outlay.open("memory:") as ledger:
-        receipt = ledger.record_response(
-            exchange.body,
-            provider=sdk.name.split()[0],
-            url=exchange.url if sdk.name == "aws" else exchange.path,
-            request_body=server.requests[0].body,
-        )
-        return [] if receipt.outcome == "pending" else list(ledger.events())
+    """What `record_response` keeps of the recorded body; what it takes for nobody's is the SDK's own provider's."""
+    tried = [None, "openai"] if sdk.name == "openai" else [sdk.name.split()[0]]
+    for provider in tried:
+        with outlay.open("memory:") as ledger:
+            receipt = ledger.record_response(
+                _Answered(exchange),
+                provider=provider,
+                url=exchange.url if sdk.name == "aws" else exchange.path,
+                request_body=server.requests[0].body,
+            )
+            if receipt.event.provider != "unknown":
+                return [] if receipt.outcome == "pending" else list(ledger.events())
+    raise AssertionError(exchange.label)
 
 
 def _facts(receipt: Any) -> dict[str, Any]:
