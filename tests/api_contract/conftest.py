@@ -26,14 +26,14 @@ def kept(clock: outlay.FrozenClock, tmp_path: Path) -> Iterator[outlay.Ledger]:
 
 
 @pytest.fixture
-def server(kept: outlay.Ledger) -> Iterator[Served]:
+def serving(kept: outlay.Ledger) -> Iterator[Served]:
     """A server over it."""
     with served(kept) as found:
         yield found
 
 
 @pytest.fixture
-def remote(server: Served, clock: outlay.FrozenClock) -> Iterator[outlay.Ledger]:
+def remote(serving: Served, clock: outlay.FrozenClock) -> Iterator[outlay.Ledger]:
     """The same ledger behind that server."""
-    with outlay.open(server.address, clock=clock) as found:
+    with outlay.open(serving.address, clock=clock) as found:
         yield found

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.api_contract.again import taken_from
 
 import outlay
 
@@ -23,20 +20,5 @@ def ledger(remote: outlay.Ledger) -> outlay.Ledger:
     return remote
 
 
-def _tests(path: Path) -> Iterator[tuple[str, Any]]:
-    spec = importlib.util.spec_from_file_location(f"again_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, value in vars(module).items():
-        if (
-            name.startswith("test_")
-            and name not in NEED_THE_STORE
-            and "ledger" in inspect.signature(value).parameters
-        ):
-            yield name, value
-
-
 for _path in sorted(FOLDER.glob("test_*.py")):
-    globals().update(_tests(_path))
+    globals().update(taken_from(_path, without=NEED_THE_STORE))

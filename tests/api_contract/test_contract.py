@@ -201,9 +201,9 @@ def test_what_only_the_servers_host_can_do_is_refused_by_name(remote: outlay.Led
         assert refused.value.code == "not_remote"
 
 
-def test_doctor_names_the_server_and_what_waits_here(remote: outlay.Ledger, server: Served) -> None:
+def test_doctor_names_the_server_and_what_waits_here(remote: outlay.Ledger, serving: Served) -> None:
     facts = remote.doctor()
-    assert facts["server"] == server.address
+    assert facts["server"] == serving.address
     assert facts["waiting_here"] == "0"
     assert facts["currency"] == "USD"
 

@@ -24,10 +24,10 @@ CENT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "usage": {"ou
 
 
 def test_an_hour_without_the_server_loses_nothing_and_books_nothing_twice(
-    remote: outlay.Ledger, server: Served, kept: outlay.Ledger, clock: outlay.FrozenClock
+    remote: outlay.Ledger, serving: Served, kept: outlay.Ledger, clock: outlay.FrozenClock
 ) -> None:
     remote.record(**CENT, job="before")
-    server.stop()
+    serving.stop()
     outcomes: list[str] = []
     for minute in range(60):
         clock.advance(minutes=1)
@@ -40,7 +40,7 @@ def test_an_hour_without_the_server_loses_nothing_and_books_nothing_twice(
     with pytest.raises(outlay.LedgerError) as away:
         remote.costs()
     assert away.value.code == "server_unreachable"
-    server.start()
+    serving.start()
     remote.flush()
     assert kept.costs().events == 1 + 60 * 5
     assert kept.costs().total.amount == Decimal("3.01")
@@ -51,11 +51,11 @@ def test_an_hour_without_the_server_loses_nothing_and_books_nothing_twice(
 
 
 def test_answers_that_are_lost_make_no_event_twice(
-    server: Served, kept: outlay.Ledger, clock: outlay.FrozenClock
+    serving: Served, kept: outlay.Ledger, clock: outlay.FrozenClock
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    with lossy(server.port, 0.0, seed) as proxy, outlay.open(proxy.address, clock=clock) as remote:
+    with lossy(serving.port, 0.0, seed) as proxy, outlay.open(proxy.address, clock=clock) as remote:
         remote.budget("cap", limit="1000", window="day", action="refuse")
         proxy.lost = 0.3
 
@@ -80,11 +80,11 @@ def test_answers_that_are_lost_make_no_event_twice(
 
 
 def test_reservations_whose_answers_are_lost_are_held_and_settled_once(
-    server: Served, kept: outlay.Ledger, clock: outlay.FrozenClock
+    serving: Served, kept: outlay.Ledger, clock: outlay.FrozenClock
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    with lossy(server.port, 0.0, seed) as proxy, outlay.open(proxy.address, clock=clock) as remote:
+    with lossy(serving.port, 0.0, seed) as proxy, outlay.open(proxy.address, clock=clock) as remote:
         remote.budget("cap", limit="0.50", window="day", action="refuse")
         proxy.lost = 0.2
         settled = lost = 0
@@ -139,20 +139,20 @@ def test_what_a_killed_program_kept_is_sent_by_the_next_one(
 
 
 def test_a_budget_that_fails_closed_stops_calls_while_the_server_is_away(
-    remote: outlay.Ledger, server: Served
+    remote: outlay.Ledger, serving: Served
 ) -> None:
     remote.budget("closed", limit="5", window="day", action="refuse", where={"provider": "openai"})
     remote.budget("open", limit="5", window="day", action="refuse", where={"provider": "mistral"}, fail_open=True)
     remote.reserver._read_s = None  # type: ignore[attr-defined]  # as if a second had passed
     remote.reserver.refresh()
-    server.stop()
+    serving.stop()
     with pytest.raises(outlay.LedgerError) as away:
         remote.reserve(**CENT)
     assert away.value.code == "server_unreachable"
     with remote.reserve(provider="mistral", service="mistral-large-latest", usage={"output_tokens": 10}) as held:
         assert held.outcome == "unreserved"
         assert held.settle(usage={"output_tokens": 5}).outcome == "journaled"
-    server.start()
+    serving.start()
     assert remote.costs("provider").events == 1
 
 
@@ -181,9 +181,9 @@ def test_a_forked_process_has_connections_of_its_own(remote: outlay.Ledger, kept
     assert kept.costs().events == 3
 
 
-def test_a_key_that_is_not_known_is_refused_at_once(server: Served, clock: outlay.FrozenClock) -> None:
+def test_a_key_that_is_not_known_is_refused_at_once(serving: Served, clock: outlay.FrozenClock) -> None:
     with pytest.raises(outlay.InvalidInput) as wrong:
-        outlay.open(server.address, clock=clock, key="not\nakey")
+        outlay.open(serving.address, clock=clock, key="not\nakey")
     assert wrong.value.code == "bad_setting"
     with pytest.raises(outlay.InvalidInput):
         outlay.open("outlay.db", key="outlay_x")
