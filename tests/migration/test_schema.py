@@ -9,10 +9,10 @@ import pytest
 from tests.ledger_entries import make_entry
 
 from outlay.errors import LedgerCorrupt, LedgerError, SchemaTooNew
+from outlay.ledger.cells import key_columns
 from outlay.ledger.folding import measures_of
 from outlay.ledger.rollups import ROLLUPS
 from outlay.ledger.sqlite import SqliteStore, connections
-from outlay.ledger.sqlite.folding import key_columns
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, migration, schema
 
 

@@ -102,8 +102,8 @@ def test_attribution_that_a_later_capture_adds_is_a_correction_and_what_was_said
 
 
 ESTIMATED = {"basis": Basis.ESTIMATED, "usage": {"input_tokens": 5_000}}
-MEASURED = {"usage": {"input_tokens": 1_000, "output_tokens": 100}}
-BETTER = {
+MEASURED: dict[str, Any] = {"usage": {"input_tokens": 1_000, "output_tokens": 100}}
+BETTER: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "measured over estimated": (ESTIMATED, MEASURED),
     "measured over what somebody reported": ({"basis": Basis.REPORTED, "usage": {"input_tokens": 7}}, MEASURED),
     "settled over unsettled": ({"status": Status.UNSETTLED, "usage": {"input_tokens": 9_000}}, MEASURED),

@@ -94,7 +94,12 @@ def test_a_settlement_keeps_what_the_call_was_for_and_nothing_that_only_the_requ
     ledger: outlay.Ledger, clock: outlay.FrozenClock
 ) -> None:
     asked = {**CALL, "user": "ann", "tags": {"page": "home"}, "conditions": {"service_tier": "default"}, "count": 2}
-    guessed = {"status": "unsettled", "basis": "estimated", "error": "none yet", "reported_cost": "0.05"}
+    guessed: dict[str, Any] = {
+        "status": "unsettled",
+        "basis": "estimated",
+        "error": "none yet",
+        "reported_cost": "0.05",
+    }
     short, long = ledger.reserve(**asked, **guessed, usage=CENT), ledger.reserve(**asked, **guessed, usage=CENT)
     clock.advance(seconds=2)
     # Whether the usage alone is told or more with it, the same call comes of it.

@@ -18,6 +18,6 @@ def test_old_keys_go_by_themselves_while_new_ones_come(tmp_path: Path) -> None:
         store.append([make_entry(f"{age}-{n}", at, call_key=f"openai:{age}-{n}") for n in range(1_000)])
     store.close()
     connection = apsw.Connection(str(path))
-    days = dict(connection.execute("SELECT day, count(*) FROM call_key GROUP BY day").fetchall())
+    days = {row[0]: row[1] for row in connection.execute("SELECT day, count(*) FROM call_key GROUP BY day")}
     connection.close()
     assert days == {(NOON + 12 * DAY) // DAY: 1_000}
