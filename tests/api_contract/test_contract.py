@@ -25,13 +25,21 @@ BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say when."}
 
 INHERITED = {
     *("add_rate", "attribute", "calls_found", "calls_told", "client_watcher", "keep_call", "keep_extraction"),
-    *("record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
+    *("estimate", "record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
 }
 """What needs no word of its own for a server: it stands on what does."""
 
 
+NOT_SERVED_YET = ("outlay.alerting",)
+"""Modules whose methods a server has no routes for: they are refused by name."""
+
+
 def _public(kind: type) -> dict[str, Any]:
     return {name: inspect.getattr_static(kind, name) for name in dir(kind) if not name.startswith("_")}
+
+
+def _unserved(name: str) -> bool:
+    return any(name in vars(base) for base in Ledger.__mro__ if base.__module__ in NOT_SERVED_YET)
 
 
 def _own(kind: type, name: str) -> bool:
@@ -41,7 +49,7 @@ def _own(kind: type, name: str) -> bool:
 def test_every_method_of_a_ledger_is_there_for_a_server_with_the_same_signature() -> None:
     here, there = _public(Ledger), _public(RemoteLedger)
     assert here.keys() <= there.keys()
-    assert {name for name in here if not _own(RemoteLedger, name)} == INHERITED
+    assert {name for name in here if not _own(RemoteLedger, name) and not _unserved(name)} == INHERITED
     for name, method in here.items():
         if inspect.isfunction(method):
             assert inspect.signature(method) == inspect.signature(there[name]), name
