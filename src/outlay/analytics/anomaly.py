@@ -17,7 +17,6 @@ from fractions import Fraction
 from hashlib import blake2b
 from itertools import pairwise
 from math import sqrt
-from statistics import median
 from typing import Final
 
 import msgspec
@@ -32,9 +31,9 @@ Keys = tuple[str | None, ...]
 SAME_KIND_PERCENT: Final = 20
 """An episode is of a kind with one that was judged if it is at most by so much more, by the step."""
 
-NOISE_WEEKS: Final = 4
-_ROBUST: Final = 1.4826
-"""The standard deviation of normal noise in medians of its absolute values."""
+_NOTHING: Final = object()
+_NORMAL_80: Final = 1.2816
+"""What four of five values of normal noise are below, in its deviations."""
 
 
 class Step(StrEnum):
@@ -48,18 +47,21 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """How series of one step are watched: lengths in points; `most` is how long an episode lasts before it is usual.
 
     `pause` is how many points in a row may be as expected within an episode. `noise` is how many deviations of the
-    series' usual distance from its expectation an episode must make up.
+    series' usual distance from its expectation, in the last `noise_days`, an episode must make up. Nothing begins
+    within the first `learning` points.
     """
 
     day_points: int
     watching: Watching
     pause: int
     most: int
-    noise: float = 4.0
+    learning: int
+    noise: float = 5.0
+    noise_days: int = 28
 
 
 PACES: Final[Mapping[Step, Pace]] = {
-    Step.HOUR: Pace(day_points=24, watching=Watching(), pause=3, most=7 * 24),
+    Step.HOUR: Pace(day_points=24, watching=Watching(), pause=3, most=7 * 24, learning=7 * 24),
     Step.DAY: Pace(
         day_points=1,
         watching=Watching(
@@ -71,6 +73,7 @@ PACES: Final[Mapping[Step, Pace]] = {
         ),
         pause=1,
         most=14,
+        learning=14,
     ),
 }
 
@@ -191,7 +194,7 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """Points [first, end) of a series that are unusual, with the expectation of each."""
+    """Points [first, end) of a series that are unusual, the expectation of each, and the deviation of their sum."""
 
     first: int
     end: int
@@ -202,42 +205,58 @@ class Stretch(msgspec.Struct, frozen=True):
 
 def stretches(values: Sequence[float], pace: Pace) -> Iterator[Stretch]:
     """Where a series rises as it never did, looking back only."""
-    usual_values = list(values)
-    """The series as it would have been: within a stretch its expectation, so that what follows is measured by
-    that.
-    """
-    residuals: list[float] = []
+    # The series as it would have been: within a stretch its expectation, by which what follows is measured.
+    calm = list(values)
+    residuals: list[float | None] = []
     first, last = -1, -1
     usuals: list[float] = []
-    noise = 0.0
+    noises: list[float] = []
     for point in novelties(values, day_points=pace.day_points, watching=pace.watching):
         index, value = point.index, values[point.index]
-        usual = expected(usual_values, index, pace.day_points, pace.watching)
-        if usual is None:
+        usual = expected(calm, index, pace.day_points, pace.watching)
+        novel = first >= 0 or (point.score >= pace.watching.margin and index >= pace.learning)
+        noise = _noise(residuals, pace) if novel else 0.0
+        if usual is None or (first < 0 and not (novel and value > usual + 2 * noise)):
+            residuals.append(None if usual is None else value - usual)
             continue
+        residuals.append(None)
         if first < 0:
-            noise = _noise(residuals, pace)
-            if point.score < pace.watching.margin or value <= usual + 2 * noise:
-                residuals.append(value - usual)
-                continue
-            first, usuals = index, []
+            first, last, usuals, noises = index, index, [], []
         usuals.append(usual)
-        usual_values[index] = min(value, usual)
+        noises.append(noise)
+        calm[index] = min(value, usual)
         if value > usual + max(noise, 0.1 * usual):
             last = index
-        over, long = index - last > pace.pause, index - first + 1 >= pace.most
-        if over or long:
-            yield Stretch(first, last + 1, tuple(usuals[: last + 1 - first]), noise, False)
+        long = index - first + 1 >= pace.most
+        if long or index - last > pace.pause:
+            yield _stretch(first, last, usuals, noises, goes_on=False)
             if long:
-                usual_values[first : index + 1] = values[first : index + 1]
+                calm[first : index + 1] = values[first : index + 1]
             first = -1
     if first >= 0:
-        yield Stretch(first, last + 1, tuple(usuals[: last + 1 - first]), noise, True)
+        yield _stretch(first, last, usuals, noises, goes_on=True)
 
 
-def _noise(residuals: Sequence[float], pace: Pace) -> float:
-    recent = residuals[-7 * NOISE_WEEKS * pace.day_points :]
-    return _ROBUST * median(abs(value) for value in recent) if recent else 0.0
+def _stretch(first: int, last: int, usuals: list[float], noises: list[float], *, goes_on: bool) -> Stretch:
+    steps = last - first + 1
+    noise = sqrt(sum(one * one for one in noises[:steps]))
+    return Stretch(first, last + 1, tuple(usuals[:steps]), noise, goes_on)
+
+
+def _noise(residuals: Sequence[float | None], pace: Pace) -> float:
+    """How far the next point may well be off: as it was about this time of the last days, for noise has a rhythm
+    too.
+    """
+    index, near = len(residuals), 1 if pace.day_points > 1 else 0
+    found = []
+    for days in range(1, pace.noise_days + 1):
+        middle = index - days * pace.day_points
+        for place in range(max(0, middle - near), min(index, middle + near + 1)):
+            residual = residuals[place]
+            if residual is not None:
+                found.append(abs(residual))
+    found.sort()
+    return found[int(0.8 * (len(found) - 1))] / _NORMAL_80 if found else 0.0
 
 
 def episodes(
@@ -258,7 +277,7 @@ def episodes(
     found = []
     for stretch in stretches(values, pace):
         episode = _episode(series, stretch)
-        significant = episode.impact / PICO_PER_UNIT >= pace.noise * stretch.noise * sqrt(episode.steps)
+        significant = episode.impact / PICO_PER_UNIT >= pace.noise * stretch.noise
         if significant and thresholds.reached(episode.actual, episode.expected):
             found.append(msgspec.structs.replace(episode, verdict=_verdict(episode, known)))
     return found
@@ -344,6 +363,29 @@ def _summed(amounts: Mapping[Keys, int], place: int) -> dict[str | None, int]:
     for keys, amount in amounts.items():
         found[keys[place]] = found.get(keys[place], 0) + amount
     return found
+
+
+def distinct(found: Iterable[Episode]) -> list[Episode]:
+    """Each thing once: without an episode that lies in the time of one before it and is of the same group, or of a
+    value that explains at least half of that one.
+    """
+    kept: list[Episode] = []
+    for episode in found:
+        if not any(_same_thing(known, episode) for known in kept):
+            kept.append(episode)
+    return kept
+
+
+def _same_thing(known: Episode, other: Episode) -> bool:
+    if known.since >= other.until or other.since >= known.until:
+        return False
+    if (known.by, known.keys) == (other.by, other.keys):
+        return True
+    named = dict(zip(other.by, other.keys, strict=True))
+    return any(
+        named.get(cause.dimension, _NOTHING) == cause.value and 2 * cause.rise >= known.impact
+        for cause in known.causes
+    )
 
 
 def risen(before: int, after: int, percent: int = 20) -> bool:
