@@ -86,7 +86,7 @@ class PostgresServer:
         try:
             if self._rights:
                 os.chown(self.folder, self._rights["user"], self._rights["group"])
-            self._binaries = self._reachable()
+            self.binaries = self._reachable()
             self._make()
             self.start()
         except BaseException:
@@ -106,7 +106,7 @@ class PostgresServer:
 
     def _make(self) -> None:
         command = [
-            str(self._binaries / "initdb"),
+            str(self.binaries / "initdb"),
             "-D",
             str(self._data),
             "-U",
@@ -151,7 +151,7 @@ class PostgresServer:
         chosen = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", self._binaries / "postgres", "-D", self._data, *chosen],
+                ["/bin/sh", "-c", _GUARD, "sh", self.binaries / "postgres", "-D", self._data, *chosen],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
