@@ -20,7 +20,7 @@ FUNCTION_LINES_MEDIAN_MAX = 10
 EXCEPTION_EDGES = {
     "instrument/clients.py",
     "faces/gateway.py",
-    "faces/notify.py",
+    "faces/notify/apprise_channel.py",
     "watcher.py",
     "faces/server/writer.py",
 }

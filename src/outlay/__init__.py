@@ -155,12 +155,18 @@ def _register() -> None:
 
     if Ledger.client_watcher is None:
         Ledger.client_watcher = staticmethod(_watch_client)
+        Ledger.channel_maker = staticmethod(_make_channels)
 
 
 def _watch_client(ledger: Ledger, client: object, **settings: Any) -> None:
     from outlay.instrument import watch
 
     watch(client, ledger, **settings)
+
+
+def _make_channels(settings: Any) -> Any:
+    # By name, as all that lies above whoever imports this package.
+    return __import__("outlay.faces.notify", fromlist=["make_channels"]).make_channels(settings)
 
 
 def __getattr__(name: str) -> Any:

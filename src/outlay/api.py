@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, Unpack
 
 from msgspec.structs import replace
 
+from outlay.alerting import LedgerAlerts
 from outlay.answers import Repricing
 from outlay.arguments import (
     EventFields,
@@ -23,7 +24,6 @@ from outlay.arguments import (
     read_text,
 )
 from outlay.bills import ImportedStatement, import_rows
-from outlay.budgeting import LedgerBudgets
 from outlay.budgets.tokenizer import tiktoken_counter
 from outlay.calls import Call, Function, attributed, inherited, told, tracked_function
 from outlay.capture.estimates import checked_rule, with_estimate
@@ -58,7 +58,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerBudgets):
+class Ledger(LedgerAlerts):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None
@@ -390,6 +390,7 @@ class Ledger(LedgerBudgets):
         if (user is None) == (customer is None):
             raise InvalidInput("forget takes either user= or customer=", code="missing_field")
         kind, name = ("user", user) if user is not None else ("customer", customer)
+        self._forget_in_alerts(str(name))
         return self.store.forget(kind, str(name))
 
     def backup(self, path: str | Path) -> None:

@@ -7,6 +7,7 @@ working directory or a parent, or what OUTLAY_CONFIG names.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import msgspec
 from outlay.errors import InvalidInput
 
 FILE_NAME = "outlay.toml"
+_SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metered: list[str] = []
     budgets: dict[str, dict[str, Any]] = {}
     server: dict[str, Any] = {}
+    alerts: dict[str, Any] = {}
+    reports: dict[str, dict[str, Any]] = {}
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +77,27 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         for name in ("ledger", "currency", "zone", "synchronous", "prices", "prices_age_days_max", "estimate")
         if environment.get(f"OUTLAY_{name.upper()}")
     }
+
+
+def with_secrets(value: Any, environment: Mapping[str, str] | None = None) -> Any:
+    """A setting in which `${NAME}` stands for what the environment holds: a file need not hold a password.
+
+    Raises InvalidInput `missing_secret` naming what is not set.
+    """
+    environment = os.environ if environment is None else environment
+    if isinstance(value, dict):
+        return {name: with_secrets(one, environment) for name, one in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(one, environment) for one in value]
+    if not isinstance(value, str):
+        return value
+
+    def told(found: re.Match[str]) -> str:
+        if found[1] not in environment:
+            raise InvalidInput(f"the environment has no {found[1]}, which outlay.toml names", code="missing_secret")
+        return environment[found[1]]
+
+    return _SECRET.sub(told, value)
 
 
 def _find(folder: Path, named: str | None) -> Path | None:

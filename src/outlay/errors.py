@@ -211,6 +211,12 @@ class LedgerClosed(LedgerError):
     code = "ledger_closed"
 
 
+class DeliveryFailed(OutlayError):
+    """A message could not be delivered; it is tried again."""
+
+    code = "delivery_failed"
+
+
 class MissingExtra(OutlayError, ImportError):
     """An optional part of Outlay is not installed."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from outlay.api import Ledger
 from outlay.arguments import checked_currency
+from outlay.budgets.alert_rules import read_rule
 from outlay.budgets.coverage import BudgetCoverage
 from outlay.budgets.definition import read_budgets
 from outlay.capture.estimates import checked_rule
@@ -67,7 +70,22 @@ def open_configured(settings: Settings | None = None) -> Ledger:
     for name, fields in settings.budgets.items():
         # What stands already is left as it is; what the file says otherwise is a change, by the file.
         ledger.budget(name, who=FILE_NAME, **fields)
+    set_up_alerts(ledger, settings.alerts)
     return ledger
+
+
+def set_up_alerts(ledger: Ledger, settings: Mapping[str, Any]) -> None:
+    """What `[alerts]` says: rules, channels, link. Raises InvalidInput `bad_config`, and those of a rule."""
+    unknown = sorted(set(settings) - {"rules", "channels", "link"})
+    if unknown:
+        raise InvalidInput(f"[alerts] has no {unknown[0]!r}; use rules, channels, link", code="bad_config")
+    ledger.channel_settings = settings.get("channels", {})
+    ledger.alert_link = str(settings.get("link", ""))
+    rules = settings.get("rules", {})
+    for name, fields in rules.items():
+        read_rule(name, fields)
+    for name, fields in rules.items():
+        ledger.alert_rule(name, who=FILE_NAME, **fields)
 
 
 def _store(address: str, currency: str, zone: str, synchronous: str, clock: Clock) -> tuple[LedgerStore, Path | None]:

@@ -1,0 +1,38 @@
+"""Where alerts and reports go: channels of outlay.toml made into functions that send a message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.config import with_secrets
+from outlay.errors import InvalidInput
+from outlay.watcher import Send
+
+
+def make_channels(settings: Mapping[str, Any]) -> dict[str, Send]:
+    """Each channel of `[alerts.channels.<name>]`: `url` is one of Apprise's, `webhook` an http address with `secret`.
+
+    `${NAME}` in them is read from the environment. Raises InvalidInput `bad_channel`, `missing_secret`; MissingExtra.
+    """
+    return {name: _channel(name, with_secrets(fields)) for name, fields in settings.items()}
+
+
+def _channel(name: str, fields: object) -> Send:
+    if not isinstance(fields, Mapping) or not set(fields) <= {"url", "webhook", "secret"}:
+        raise _wrong(name, "it takes url, or webhook and secret")
+    if ("url" in fields) is ("webhook" in fields):
+        raise _wrong(name, "give url (one of Apprise's addresses) or webhook (one of them)")
+    if "url" in fields:
+        from outlay.faces.notify.apprise_channel import AppriseChannel
+
+        return AppriseChannel(name, str(fields["url"]))
+    from outlay.faces.notify.webhook import Webhook
+
+    if not fields.get("secret"):
+        raise _wrong(name, 'a webhook is signed: give secret, such as "${OUTLAY_WEBHOOK_SECRET}"')
+    return Webhook(name, str(fields["webhook"]), str(fields["secret"]))
+
+
+def _wrong(name: str, message: str) -> InvalidInput:
+    return InvalidInput(f"channel {name}: {message}", code="bad_channel", field=name)

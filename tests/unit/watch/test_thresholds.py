@@ -1,0 +1,234 @@
+"""Every threshold of the users' documents: crossed by what is over it, told once, and not by what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import outlay
+from outlay.budgets.alerts import Alert, Message
+from outlay.clock import FrozenClock
+
+START = "2026-03-10T10:00:00Z"
+PROD, DEV, CLAUDE = {"environment": "prod"}, {"environment": "dev"}, {"environment": "claude4"}
+BEDROCK = {"provider": "aws-bedrock"}
+
+# What a rule says; what is spent quietly; what then crosses it; which marks are told then.
+TABLE = [
+    ("seed 1: $2 a day", {"above": "2", "window": "day"}, "2.00", "0.000001", {">100%"}),
+    ("seed 2: $50 an hour", {"above": "50", "window": "hour"}, "50", "0.01", {">100%"}),
+    ("seed 2: $500 a day", {"above": "500", "window": "day"}, "500", "0.01", {">100%"}),
+    ("seed 3: 80 % of $50 a day", {"at": "50", "window": "day", "marks": [80, 100]}, "39.99", "0.01", {"80%"}),
+    ("seed 3: $50 a day", {"at": "50", "window": "day", "marks": [80, 100]}, "39.99", "10.01", {"80%", "100%"}),
+    ("seed 3: 80 % of $500 a month", {"at": "500", "window": "month", "marks": [80, 100]}, "399.99", "0.01", {"80%"}),
+    (
+        "seed 3: $500 a month",
+        {"at": "500", "window": "month", "marks": [80, 100]},
+        "399.99",
+        "100.01",
+        {"80%", "100%"},
+    ),
+    ("seed 4: dev $10 a day", {"above": "10", "where": DEV}, "10", "0.01", {">100%"}),
+    ("seed 4: prod $50 a day", {"above": "50", "where": PROD}, "50", "0.01", {">100%"}),
+    ("seed 4: claude4 $25 a day", {"above": "25", "where": CLAUDE}, "25", "0.01", {">100%"}),
+    ("seed 4: dev request $0.50", {"kind": "request", "above": "0.50", "where": DEV}, "0.50", "0.01", {">100%"}),
+    ("seed 4: prod request $1", {"kind": "request", "above": "1", "where": PROD}, "1", "0.01", {">100%"}),
+    ("seed 4: claude4 request $2", {"kind": "request", "above": "2", "where": CLAUDE}, "2", "0.01", {">100%"}),
+    (
+        "seed 4: Bedrock $1 in 5 minutes",
+        {"above": "1", "window": "5 minutes", "where": BEDROCK},
+        "1",
+        "0.01",
+        {">100%"},
+    ),
+]
+
+
+def ledger_at(start: str, zone: str = "UTC") -> outlay.Ledger:
+    return outlay.open("memory:", clock=FrozenClock(start), zone=zone)
+
+
+def spend(ledger: outlay.Ledger, amount: str, **fields: Any) -> None:
+    told = {"provider": "openai", "service": "gpt-4o", "request": "r1", **fields}
+    ledger.record(reported_cost=amount, **told)
+
+
+def raised(ledger: outlay.Ledger) -> list[Alert]:
+    watcher = ledger.watcher({})
+    watcher.round(timed=True)
+    watcher.stop()
+    return ledger.alerts()
+
+
+@pytest.mark.parametrize(("said", "fields", "quiet", "more", "marks"), TABLE, ids=[row[0] for row in TABLE])
+def test_a_threshold_is_told_when_it_is_crossed_and_once(
+    said: str, fields: dict[str, Any], quiet: str, more: str, marks: set[str]
+) -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("rule", **fields)
+        where = fields.get("where", {})
+        if where:
+            spend(ledger, "1000", provider="other", environment="other", request="r2")
+        spend(ledger, quiet, **where)
+        assert raised(ledger) == []
+        spend(ledger, more, **where)
+        assert {alert.what for alert in raised(ledger)} == marks
+        spend(ledger, more, **where)
+        assert len(raised(ledger)) == len(marks)
+
+
+@pytest.mark.parametrize("threshold", ["0.50", "1.00", "2.00"])
+def test_one_call_is_told_above_its_threshold_whatever_the_others_cost(threshold: str) -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("dear", kind="event", above=threshold)
+        raised(ledger)
+        spend(ledger, threshold)
+        spend(ledger, "0.01", count=1_000)
+        assert raised(ledger) == []
+        spend(ledger, "2.01", id="dear-one")
+        assert [alert.subject for alert in raised(ledger)] == ["dear-one"]
+
+
+def test_a_share_below_the_whole_only_warns() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("day", at="50", marks=[80, 100], severity="critical")
+        spend(ledger, "50")
+        assert {alert.what: alert.severity for alert in raised(ledger)} == {"80%": "warning", "100%": "critical"}
+
+
+# The day of the clocks' change has 23 or 25 hours; its last hour is spent in it, the next day's first is not.
+@pytest.mark.parametrize(
+    ("day", "midnight", "last", "next_day"),
+    [
+        ("2026-03-29", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"),
+        ("2026-10-25", "2026-10-24T22:00:00Z", "2026-10-25T22:59:59Z", "2026-10-25T23:00:00Z"),
+    ],
+)
+def test_a_day_of_23_or_25_hours_is_one_window(day: str, midnight: str, last: str, next_day: str) -> None:
+    with ledger_at(midnight, "Europe/Berlin") as ledger:
+        ledger.alert_rule("day", above="10")
+        spend(ledger, "9")
+        ledger.clock.set(next_day)  # type: ignore[attr-defined]  # It is a FrozenClock.
+        spend(ledger, "9")
+        assert raised(ledger) == []
+        ledger.clock.set(last)  # type: ignore[attr-defined]  # It is a FrozenClock.
+        spend(ledger, "2")
+        assert [alert.window for alert in raised(ledger)] == [
+            midnight[:8] + ("29" if "03" in midnight[5:7] else "25")
+        ]
+
+
+def test_an_hour_that_comes_twice_in_autumn_is_two_windows() -> None:
+    with ledger_at("2026-10-25T00:30:00Z", "Europe/Berlin") as ledger:
+        ledger.alert_rule("hour", above="50", window="hour")
+        spend(ledger, "40")
+        ledger.clock.advance(hours=1)  # type: ignore[attr-defined]  # It is a FrozenClock.
+        spend(ledger, "40")
+        assert raised(ledger) == []
+        spend(ledger, "10.01")
+        assert [alert.window for alert in raised(ledger)] == ["2026-10-25T02:00+0100"]
+
+
+def test_a_budgets_own_marks_and_its_forecast_are_told() -> None:
+    # Seed 1's budget of $60 a month, of 30 days: $12.01 by the 6th's end is $60.05 at this pace.
+    with ledger_at("2026-11-01T12:00:00Z") as ledger:
+        ledger.budget("aws", limit="60", window="month", marks=[">50", ">80", ">100", "forecast >100"])
+        spend(ledger, "12.01")
+        ledger.clock.set("2026-11-03T00:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
+        assert raised(ledger) == []  # Less than a tenth of the month has passed: no pace is believed.
+        ledger.clock.set("2026-11-07T00:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
+        assert [alert.what for alert in raised(ledger)] == ["forecast >100%"]
+        spend(ledger, "18")
+        assert {alert.what for alert in raised(ledger)} == {"forecast >100%", ">50%"}
+
+
+def test_rate_failures_silence_and_missing_prices_are_told_and_resolved() -> None:
+    clock = FrozenClock(START)
+    told: list[Message] = []
+    with outlay.open("memory:", clock=clock) as ledger:
+        ledger.alert_rule("pace", kind="rate", above="100", minutes=15)
+        ledger.alert_rule("failures", kind="failed", above="1")
+        ledger.alert_rule("quiet", kind="silence", minutes=60)
+        ledger.alert_rule("prices", kind="unpriced")
+        watcher = ledger.watcher({"list": told.append})
+        watcher.round(timed=True)
+        spend(ledger, "26", status="failed")
+        ledger.record(provider="nobody", service="knows", usage={"input_tokens": 1})
+        clock.advance(minutes=1)
+        watcher.round(timed=True)
+        # $26 in 15 minutes are $104 an hour.
+        assert sorted(alert.rule for alert in ledger.alerts(open_only=True)) == ["failures", "pace", "prices"]
+        clock.advance(hours=2)
+        watcher.round(timed=True)
+        assert sorted(alert.rule for alert in ledger.alerts(open_only=True)) == ["failures", "prices", "quiet"]
+        spend(ledger, "0.01")
+        watcher.round(timed=True)
+        assert [alert.state for alert in ledger.alerts(rule="quiet")] == ["resolved"]
+        clock.advance(hours=2)
+        watcher.round(timed=True)
+        assert [alert.state for alert in ledger.alerts(rule="quiet")] == ["open", "resolved"]
+        assert len(told) == 5
+
+
+def test_a_message_says_what_how_much_since_when_why_and_where_to_look() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("hour", above="50", window="hour", owner="ana")
+        told: list[Message] = []
+        spend(ledger, "40", user="u1", feature="summary")
+        spend(ledger, "11", service="gpt-4o-mini")
+        ledger.watcher({"list": told.append}, link="https://outlay.example/alerts").round()
+    assert told[0].title == "hour: $51.00 in 2026-03-10T10:00+0000 is over $50.00 (hourly)"
+    assert told[0].body.splitlines() == [
+        "Since 2026-03-10T10:00:00Z.",
+        "Most of it: openai gpt-4o $40.00, 78 %; openai gpt-4o-mini $11.00, 21 %; feature summary $40.00, 78 %;"
+        " user u1 $40.00, 78 %.",
+        "Owner: ana.",
+        "https://outlay.example/alerts",
+    ]
+
+
+def test_the_past_proposes_thresholds_and_says_how_often_they_would_have_fired() -> None:
+    clock = FrozenClock("2026-03-01T12:00:00Z")
+    with outlay.open("memory:", clock=clock) as ledger:
+        for day in range(1, 101):
+            ledger.record(provider="openai", service="gpt-4o", reported_cost="90" if day == 50 else "8", usage={})
+            clock.advance(days=1)
+        found = {one.window: one for one in ledger.suggest_alerts(days=120)}
+    # Of 100 days 99 stayed within $8; half above is $12, the next round amount $12.50; the day of $90 is over it.
+    assert found["day"].usual == 8 * 10**12
+    assert found["day"].amount == 12_500_000_000_000
+    assert (found["day"].fired, found["day"].most) == (1, 90 * 10**12)
+    assert (5 * 10**12, 100) not in found["day"].others
+    assert (25 * 10**12, 1) in found["day"].others
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, "missing_limit"),
+        ({"above": "1", "at": "1"}, "missing_limit"),
+        ({"above": 1.5}, "float_money"),
+        ({"above": "-1"}, "negative_limit"),
+        ({"above": "1", "window": "fortnight"}, "unknown_window"),
+        ({"kind": "noise"}, "bad_rule"),
+        ({"kind": "silence", "above": "1"}, "bad_rule"),
+        ({"kind": "silence", "minutes": 0}, "bad_rule"),
+        ({"above": "1", "where": {"colour": "red"}}, "unknown_dimension"),
+        ({"above": "1", "severity": "loud"}, "bad_rule"),
+        ({"above": "1", "limit": "1"}, "unknown_field"),
+    ],
+)
+def test_a_rule_that_cannot_be_right_is_refused_by_name(fields: dict[str, Any], code: str) -> None:
+    with ledger_at(START) as ledger, pytest.raises(outlay.InvalidInput) as caught:
+        ledger.alert_rule("rule", **fields)
+    assert caught.value.code == code
+
+
+def test_a_forgotten_persons_name_is_gone_from_alerts() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("each", above="1", each="user")
+        spend(ledger, "2", user="ana@example.com")
+        assert "ana@example.com" in raised(ledger)[0].title
+        ledger.forget(user="ana@example.com")
+        assert "ana@example.com" not in str(ledger.alerts())
