@@ -19,7 +19,7 @@ from outlay.ledger.codec import Decoder
 from outlay.ledger.dialect import Row
 from outlay.ledger.names import NameBook
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
-from outlay.ledger.sqlite.statements import first, only, rows, sql
+from outlay.ledger.sqlite.statements import Executes, first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, EntryKind, Limit, Outcome, Share
 from outlay.money import PICO_PER_MICRO
@@ -105,7 +105,7 @@ class Accounts:
         freed = {share.key: share.amount for share in held} if free else {}
         at = entries[-1].recorded_at if entries else 0
         for share in sorted(found, key=_by_key) if len(found) > 1 else found:
-            add(connection, share, share.amount - freed.get(share.key, 0), share.amount, at)
+            add(write.cursor, share, share.amount - freed.get(share.key, 0), share.amount, at)
         return own
 
     # --- scopes
@@ -248,7 +248,7 @@ def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
     return tier_of
 
 
-def find(connection: apsw.Connection, key: AccountKey) -> Account | None:
+def find(connection: Executes, key: AccountKey) -> Account | None:
     """An account as it stands in this transaction, whether it is warm or not; None where it is new."""
     row = connection.execute(_ACCOUNT, (key.budget, key.scope, key.subject, key.window)).fetchone()
     return None if row is None else account_from(row)
@@ -266,7 +266,7 @@ def is_cold(connection: apsw.Connection, budget: str, scope: str, window_name: s
     return first(connection, "is_cold", (budget, scope, window_name)) is not None
 
 
-def add(connection: apsw.Connection, share: Share, committed: int, spent: int, at: int) -> None:
+def add(connection: Executes, share: Share, committed: int, spent: int, at: int) -> None:
     """Add to an account, making it where it is new; the marks that this crosses go to the outbox."""
     key = share.key
     before = find(connection, key)
@@ -278,7 +278,7 @@ def add(connection: apsw.Connection, share: Share, committed: int, spent: int, a
 
 
 def put(
-    connection: apsw.Connection, share: Share, before: Account | None, committed: int, spent: int, refusals: int = 0
+    connection: Executes, share: Share, before: Account | None, committed: int, spent: int, refusals: int = 0
 ) -> None:
     """Write an account that was `before`, with so much more of each; it is made where it is new."""
     key = share.key
@@ -295,7 +295,7 @@ def put(
     connection.execute(sql("insert_account"), (*named, *measures))
 
 
-def tell(connection: apsw.Connection, kind: str, at: int, key: AccountKey, what: str, amount: int) -> None:
+def tell(connection: Executes, kind: str, at: int, key: AccountKey, what: str, amount: int) -> None:
     """Write to the outbox, a mark once an account."""
     pair = divmod(amount, PICO_PER_MICRO)
     bound = (kind, at, key.budget, key.scope, key.subject, key.window, what, *pair)

@@ -28,7 +28,7 @@ import msgspec
 from outlay.errors import LedgerClosed, LedgerCorrupt, LedgerReadOnly, OpenedBeforeFork, SchemaTooNew
 from outlay.ledger.dialect import Row
 from outlay.ledger.sqlite.failures import translate, translated
-from outlay.ledger.sqlite.statements import SCHEMA_VERSION, first, migration, only, schema, sql
+from outlay.ledger.sqlite.statements import SCHEMA_VERSION, Executes, migration, only, schema, sql
 
 READ_SECONDS_MAX: Final = 10.0
 """A reader is interrupted after this: an open read keeps the log from being reset."""
@@ -65,7 +65,13 @@ class Reader:
 
 
 class Connections:
-    """The connections of one ledger in this process. Any thread may use them."""
+    """The connections of one ledger in this process. Any thread may use them.
+
+    `cursor` is the writer's, for statements of which at most the first row is read: within a transaction it spares
+    making a cursor for each.
+    """
+
+    cursor: apsw.Cursor
 
     def __init__(self, path: Path, synchronous: str, currency: str, zone: str) -> None:
         """Opens or makes the ledger. `currency` and `zone` are used where it is made."""
@@ -81,6 +87,7 @@ class Connections:
         self._new_locks()
         with self.writer_lock:
             self._writer = self._connect(create=True)
+            self.cursor = self._writer.cursor()
         _OPEN.add(self)
         self._finalizer = weakref.finalize(self, _close_kept, self._pid, self._idle, kept := _Kept())
         kept.writer = self._writer
@@ -183,8 +190,11 @@ class Connections:
 
     def writer_now(self) -> apsw.Connection:
         """The writer, opened where a fork closed it. Its lock is held."""
+        if self._closed:
+            raise LedgerClosed
         if self._writer is None:
             self._writer = self._kept.writer = self._connect()
+            self.cursor = self._writer.cursor()
         return self._writer
 
     @contextmanager
@@ -301,11 +311,12 @@ class Connections:
 class Writing:
     """One write transaction. A class: a generator would take a tenth of a reservation's time."""
 
-    __slots__ = ("_connection", "_connections", "_lock")
+    __slots__ = ("_connection", "_connections", "_cursor", "_lock")
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._connection: apsw.Connection | None = None
+        self._cursor: apsw.Cursor | None = None
 
     def __enter__(self) -> apsw.Connection:
         connections = self._connections
@@ -315,9 +326,9 @@ class Writing:
         lock.acquire()
         begun = False
         try:
-            connections.check()
             connection = self._connection = connections.writer_now()
-            connection.execute("BEGIN IMMEDIATE")
+            cursor = self._cursor = connections.cursor
+            cursor.execute("BEGIN IMMEDIATE")
             begun = True
         except apsw.Error as error:
             raise translate(error, connections.address, self._connection) from error
@@ -329,10 +340,10 @@ class Writing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        connection = self._connection
+        connection, cursor = self._connection, self._cursor
         try:
-            if error is None and connection is not None:
-                connection.execute("COMMIT")
+            if error is None and cursor is not None:
+                cursor.execute("COMMIT")
             elif isinstance(error, apsw.Error):
                 raise translate(error, self._connections.address, connection) from error
         except apsw.Error as failure:
@@ -342,10 +353,10 @@ class Writing:
 
     def _leave(self) -> None:
         """Leave no transaction and no lock behind."""
-        connection = self._connection
+        connection, cursor = self._connection, self._cursor
         try:
-            if connection is not None and connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if connection is not None and cursor is not None and connection.in_transaction:
+                cursor.execute("ROLLBACK")
         finally:
             self._lock.release()
 
@@ -374,9 +385,9 @@ class _Patience:
         return True
 
 
-def read_meta(connection: apsw.Connection) -> Meta:
+def read_meta(connection: Executes) -> Meta:
     """The epoch, the watermark and the last seq, as of this transaction."""
-    row = first(connection, "meta")
+    row = connection.execute(sql("meta")).fetchone()
     if row is None:
         raise LedgerCorrupt("the ledger has lost its settings; restore a backup")
     return meta_of(row)

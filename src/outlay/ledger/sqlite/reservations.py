@@ -11,7 +11,7 @@ import apsw
 import msgspec
 
 from outlay.clock import Instant
-from outlay.errors import InvalidInput
+from outlay.errors import InvalidInput, LedgerCorrupt
 from outlay.ledger import accounts, rules, sightings
 from outlay.ledger.budget_store import (
     REFUSALS_KEPT,
@@ -38,7 +38,7 @@ from outlay.ledger.sqlite.accounts import (
     tell,
 )
 from outlay.ledger.sqlite.connections import Connections, Meta, meta_of, read_meta
-from outlay.ledger.sqlite.statements import first, only, rows, sql
+from outlay.ledger.sqlite.statements import Executes, first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Account, AccountKey, Appended, Entry, Outcome, Share
@@ -57,6 +57,8 @@ _encode_row: Final = msgspec.msgpack.Encoder().encode
 _decode_entry: Final = msgspec.json.Decoder(Entry).decode
 _decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _NOTHING: Final = Account()
+_RESERVING: Final = sql("reserving")
+_RESERVATION: Final = sql("reservation")
 _PUT_RESERVATION: Final = sql("put_reservation")
 _END: Final = sql("end_reservation")
 _decode_keys: Final = msgspec.json.Decoder(list[AccountKey]).decode
@@ -98,7 +100,7 @@ class Reservations:
     def _write(self, connection: apsw.Connection, meta: Meta, epoch: int | None) -> Write:
         if epoch is not None and epoch != meta.epoch:
             raise StaleBook
-        return Write(connection, meta, self._book.at(meta.epoch))
+        return Write(connection, meta, self._book.at(meta.epoch), self._connections.cursor)
 
     def _remember(self, write: Write | None) -> None:
         if write is not None and write.fresh is not None:
@@ -116,27 +118,28 @@ class Reservations:
             rows = writing.prepare([one.estimate for one in asked], names)
             ready = [_Ready.of(one, row) for one, row in zip(asked, rows, strict=True)]
             with self._connections.writing() as connection:
+                cursor = self._connections.cursor
                 for one in ready:
-                    found = only(connection, "reserving", (one.asked.id,))
+                    found = _looked(cursor, one.asked.id)
                     if write is None:
                         write = self._write(connection, meta_of(found), epoch)
                     if found[4] is not None and found[4] <= one.asked.now:
                         self._expire(write, one.asked.now)
-                        found = only(connection, "reserving", (one.asked.id,))
+                        found = _looked(cursor, one.asked.id)
                     results.append(self._reserve(write, one, found, named=write.meta.epoch == names.epoch))
         self._remember(write)
         return results
 
     def _reserve(self, write: Write, ready: _Ready, found: Row, *, named: bool) -> Reserved:
         """`found` is the row of `reserving`; `named` is whether names still mean what they did before the lock."""
-        connection, asked = write.connection, ready.asked
+        connection, cursor, asked = write.connection, write.cursor, ready.asked
         waited_for, known = found[5], found[6]
         if known:
             row = only(connection, "reservation", (asked.id,))
             if STATES[row[0]] is not ReservationState.RELEASED:
                 return Reserved(code=_known_code(row, asked), accounts={})
         limits = asked.limits
-        kept = [find(connection, limit.key) for limit in limits]
+        kept = [find(cursor, limit.key) for limit in limits]
         read = {limit.key: account or _NOTHING for limit, account in zip(limits, kept, strict=True)}
         fitting = all(accounts.fits(limit, read[limit.key]) for limit in limits)
         queued = fitting and waited_for and _others_first(connection, asked)
@@ -145,12 +148,12 @@ class Reservations:
                 _queue(connection, asked)
             return Reserved(code="refused", accounts=read, queued=queued)
         for share, account in zip(ready.shares, kept, strict=True):
-            put(connection, share, account, share.amount, 0)
+            put(cursor, share, account, share.amount, 0)
         estimate = ready.estimate if named else None
         if estimate is None:
             estimate = _encode_row(write.row(asked.estimate))
         bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, ready.packed, estimate)
-        connection.execute(_PUT_RESERVATION, bound)
+        cursor.execute(_PUT_RESERVATION, bound)
         if asked.waits and waited_for:
             connection.execute(sql("drop_waiter"), (asked.id,))
         return Reserved(code="reserved", accounts=read)
@@ -171,7 +174,7 @@ class Reservations:
         with _NAMED_ERRORS, self._connections.writing() as connection:
             for one, row in zip(settlements, rows, strict=True):
                 if write is None:
-                    write = self._write(connection, read_meta(connection), epoch)
+                    write = self._write(connection, read_meta(self._connections.cursor), epoch)
                 ready = row if write.meta.epoch == names.epoch else None
                 results.append(self._settle(write, one.id, one.entry, ready))
         self._remember(write)
@@ -179,7 +182,7 @@ class Reservations:
 
     def _settle(self, write: Write, id: str, entry: Entry, ready: list[Any] | None) -> Settled:
         """`ready` is the entry's row, if its names were known before the transaction."""
-        found = first(write.connection, "reservation", (id,))
+        found = write.cursor.execute(_RESERVATION, (id,)).fetchone()
         if found is None:
             return _UNKNOWN
         state, shares, root = STATES[found[0]], decode_shares(found[4]), found[5]
@@ -215,7 +218,7 @@ class Reservations:
             _hold_nothing(write.connection, id)
             self._count_sighting(write)
         root = rules.root_of(result.entry)
-        _end(write.connection, id, ReservationState.SETTLED, root)
+        _end(write.cursor, id, ReservationState.SETTLED, root)
         code = "settled" if still_held else "settled_after_release"
         code = Outcome.SEEN if result.code == Outcome.SEEN else code
         return Settled(code=code, entry=result.entry, overruns=over)
@@ -393,6 +396,14 @@ class _NamedErrors:
 _NAMED_ERRORS: Final = _NamedErrors()
 
 
+def _looked(cursor: apsw.Cursor, id: str) -> Row:
+    """What is looked at before a reservation, in one statement."""
+    row: Row | None = cursor.execute(_RESERVING, (id,)).fetchone()
+    if row is None:
+        raise LedgerCorrupt("the ledger has lost its settings; restore a backup")
+    return row
+
+
 def _known_code(known: Row, asked: Reserving) -> str:
     state = STATES[known[0]]
     if state is not ReservationState.OPEN:
@@ -405,7 +416,7 @@ def _let_go(connection: apsw.Connection, shares: Iterable[Share], at: Instant) -
         add(connection, share, -share.amount, 0, at)
 
 
-def _end(connection: apsw.Connection, id: str, state: ReservationState, root: int | None) -> None:
+def _end(connection: Executes, id: str, state: ReservationState, root: int | None) -> None:
     connection.execute(_END, (id, _NUMBERS[state], root))
 
 

@@ -14,6 +14,9 @@ from outlay.ledger.dialect import Row, named_statements
 LEAST: str = "min"
 GREATEST: str = "max"
 _FILES: Final = ("queries.sql", "budgets.sql", "serving.sql", "retention.sql", "moving.sql")
+Executes = apsw.Connection | apsw.Cursor
+"""What a statement is executed on: a cursor that is used again spares the making of one."""
+
 SCHEMA_VERSION: Final = 6
 
 

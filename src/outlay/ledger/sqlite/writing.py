@@ -14,7 +14,7 @@ from outlay.ledger import rules, sightings
 from outlay.ledger.codec import Decoder, Row, encoder
 from outlay.ledger.names import Ids, NameBook, Names
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
-from outlay.ledger.sqlite.statements import sql
+from outlay.ledger.sqlite.statements import Executes, sql
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Appended, Entry, Outcome
 
@@ -22,21 +22,34 @@ CHANGED_MEANWHILE: Final = "changed_meanwhile"
 _CREATED: Final = Outcome.CREATED.value
 _SEEN: Final = Outcome.SEEN.value
 _KEYS_DROPPED: Final = 1_024
+_INSERT_IDENTITY: Final = sql("insert_identity")
+_INSERT_ENTRY: Final = sql("insert_entry")
 _Key = tuple[int, int]
 
 
 class Write:
     """One write transaction's view: where its sequence stands and how it encodes and decodes."""
 
-    def __init__(self, connection: apsw.Connection, meta: Meta, names: Names) -> None:
+    def __init__(
+        self, connection: apsw.Connection, meta: Meta, names: Names, cursor: apsw.Cursor | None = None
+    ) -> None:
+        """`cursor` is for statements that give at most one row."""
         self.connection = connection
+        self.cursor: Executes = cursor or connection
         self.meta = meta
         self.names = names
         self.next_seq = meta.last_seq + 1
-        self.decoder = Decoder(connection, names)
+        self._decoder: Decoder | None = None
         self.fresh: Ids | None = None
         self.corrections: list[Entry] = []
         self._encode: Callable[[Entry], list[Any]] | None = None
+
+    @property
+    def decoder(self) -> Decoder:
+        """Turns rows into entries."""
+        if self._decoder is None:
+            self._decoder = Decoder(self.connection, self.names)
+        return self._decoder
 
     def encode(self, entry: Entry) -> list[Any]:
         """The row of an entry; its new names are interned."""
@@ -56,7 +69,7 @@ class Write:
         """Write one row; the entry as it stands in the ledger."""
         seq = row[0] = self.next_seq
         self.next_seq += 1
-        self.connection.execute(sql("insert_entry"), row)
+        self.cursor.execute(_INSERT_ENTRY, row)
         return _numbered(entry, seq)
 
     def event(self, root: int) -> list[Entry]:
@@ -99,7 +112,7 @@ def append(
             meta = read_meta(connection)
             if epoch is not None and epoch != meta.epoch:
                 raise StaleBook
-            write = Write(connection, meta, book.at(meta.epoch))
+            write = Write(connection, meta, book.at(meta.epoch), connections.cursor)
             if names.epoch != meta.epoch:
                 rows = [None] * len(rows)
             results = _append(write, entries, rows, keys)
@@ -169,7 +182,7 @@ def _append_one(write: Write, entry: Entry, row: list[Any], key: _Key) -> Append
     key_found = None if entry.event.call_key is None else _find_key(connection, entry)
     if not entry.probe_days and key_found is None:
         before = connection.total_changes()
-        connection.execute(sql("insert_identity"), (day, hash63, write.next_seq))
+        write.cursor.execute(_INSERT_IDENTITY, (day, hash63, write.next_seq))
         if connection.total_changes() > before:
             keep_key(write, entry, write.next_seq)
             return Appended(_CREATED, write.insert(entry, row))
