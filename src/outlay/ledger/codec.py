@@ -6,7 +6,7 @@ lines and what could not be priced) and `body` (usage, conditions and what is ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -48,6 +48,10 @@ MICRO_LIMIT: Final = rules.AMOUNT_LIMIT // PICO_PER_MICRO
 METER: Final = KIND_NUMBERS["meter"]
 MATCH: Final = KIND_NUMBERS["match"]
 _NAMED: Final = tuple(attrgetter(kind) for kind in KINDS[:11])
+_NAMES_FROM: Final = 10
+_NAMES_TO: Final = 21
+"""Where in a row the numbers of names stand."""
+
 _ID_GIVEN: Final = 1
 _TIME_GIVEN: Final = 2
 
@@ -306,6 +310,14 @@ class Decoder:
     def __init__(self, connection: Any, names: Names) -> None:
         self._connection = connection
         self._names = names
+
+    def entries(self, rows: Iterable[Sequence[Any]]) -> list[Entry]:
+        """The entries of many rows of table entry, whose names are read at once."""
+        found = list(rows)
+        self._names.learn(
+            self._connection, [id for row in found for id in row[_NAMES_FROM:_NAMES_TO] if id is not None]
+        )
+        return [self.entry(row) for row in found]
 
     def entry(self, columns: Sequence[Any]) -> Entry:
         """The entry of a row of table entry. Raises LedgerCorrupt where it cannot be unpacked."""

@@ -5,7 +5,7 @@ A name that was remembered before its transaction was rolled back would give an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
@@ -38,6 +38,7 @@ TAG_SETS_A_DAY: Final = 10_000
 """How many new sets of tags are interned on one day; further ones are kept for their entry alone."""
 
 _REMEMBERED_MAX: Final = 200_000
+_LEARNED_MIN: Final = 4
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_tags: Final = msgspec.msgpack.Decoder(dict[str, str]).decode
 _decode_rate: Final = msgspec.msgpack.Decoder(Rate).decode
@@ -168,6 +169,17 @@ class Names:
         return int(self._dialect.only(connection, "intern_rate", encode_rate(rate))[0])
 
     # --- reading
+
+    def learn(self, connection: Any, ids: Iterable[int]) -> None:
+        """Read many names at once: one by one, each would be a question to the server."""
+        unknown = sorted(set(ids) - self._names.keys())
+        if len(unknown) < _LEARNED_MIN:
+            return
+        if len(self._names) + len(unknown) > _REMEMBERED_MAX:
+            self._names = {0: None}
+        self._names.update(
+            self._dialect.rows(connection, "dimension_names", (msgspec.json.encode(unknown).decode(),))
+        )
 
     def name(self, connection: Any, id: int) -> str | None:
         """The name of an id; None for 0."""

@@ -285,6 +285,10 @@ class Reading:
     ) -> None:
         values = [self._value_of(name) for name in keys]
         width = len(keys)
+        rows = list(rows)
+        for place, name in enumerate(keys):
+            if name in KIND_NUMBERS:
+                self.names.learn(self.connection, [row[place] or 0 for row in rows])
         for row in rows:
             found = dict(known)
             for name, value, part in zip(keys, values, row, strict=False):

@@ -57,7 +57,7 @@ def job_entries(connections: Connections, book: NameBook, job: str) -> list[Entr
     def work(connection: Connection) -> list[Entry]:
         decoder = Decoder(connection, book.at(read_meta(connection).epoch))
         number = find_name(statements, connection, KIND_NUMBERS["job"], job)
-        return [decoder.entry(row) for row in rows(connection, "job_entries", (number,))]
+        return decoder.entries(rows(connection, "job_entries", (number,)))
 
     return connections.read(work)
 
@@ -85,6 +85,6 @@ def _page(
         bounds = (at, 0) if filter.newest_first else (at, last)
         text = sql("page_down" if filter.newest_first else "page_up").replace("{conditions}", joined(conditions))
         decoder = Decoder(connection, book.at(read_meta(connection).epoch))
-        return [decoder.entry(row) for row in statements.rows_of(connection, text, (*bounds, *bindings, size))]
+        return decoder.entries(statements.rows_of(connection, text, (*bounds, *bindings, size)))
 
     return connections.read(work)

@@ -93,7 +93,7 @@ class Write:
             else:
                 bounds = (day * DAY_MICROSECONDS, (day + 1) * DAY_MICROSECONDS)
                 columns = rows(self.connection, "events_on", ([root], *bounds))
-            found = self._versions[root] = [self.decoder.entry(row) for row in columns]
+            found = self._versions[root] = self.decoder.entries(columns)
         return found
 
     def read_events(self, roots: Iterable[tuple[int, int]]) -> None:
@@ -105,8 +105,7 @@ class Write:
         for day, wanted in by_day.items():
             self._versions.update((root, []) for root in wanted)
             bounds = (day * DAY_MICROSECONDS, (day + 1) * DAY_MICROSECONDS)
-            for row in rows(self.connection, "events_on", (wanted, *bounds)):
-                entry = self.decoder.entry(row)
+            for entry in self.decoder.entries(rows(self.connection, "events_on", (wanted, *bounds))):
                 self._versions[rules.root_of(entry)].append(entry)
 
     # --- writing

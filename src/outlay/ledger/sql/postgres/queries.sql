@@ -6,11 +6,13 @@ seq, id, fingerprint, occurred_from, occurred_to, recorded_at, counted_at, kind,
 operation, feature, environment, "user", customer, team, project, job, step, request, trace, tags, status, basis,
 pricing, calls, micro, pico, lines, body
 
+-- Compiling a statement takes longer than running any of these, so that is off.
 -- Writers share a lock that whoever changes the epoch takes alone: no entry is written by half of a change.
 -- The statement after it sees what the holder committed.
 -- name: begin_writing
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL search_path = outlay, pg_temp;
+SET LOCAL jit = off;
 SET LOCAL statement_timeout = '60s';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SELECT pg_advisory_xact_lock_shared(1333097836, 0);
@@ -19,6 +21,7 @@ SELECT epoch, folded_xact, folded_seq, horizon, xact_offset + pg_current_xact_id
 -- name: begin_alone
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL search_path = outlay, pg_temp;
+SET LOCAL jit = off;
 SET LOCAL statement_timeout = '60s';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SELECT pg_advisory_xact_lock(1333097836, 0);
@@ -28,6 +31,7 @@ SELECT epoch, folded_xact, folded_seq, horizon, xact_offset + pg_current_xact_id
 -- name: begin_reading
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL search_path = outlay, pg_temp;
+SET LOCAL jit = off;
 SET LOCAL statement_timeout = {milliseconds};
 SET LOCAL idle_in_transaction_session_timeout = 0;
 LOCK TABLE ONLY outlay.entry IN ACCESS SHARE MODE
@@ -61,6 +65,9 @@ SELECT id FROM dimension WHERE kind = ? AND name = ?
 
 -- name: dimension_name
 SELECT name FROM dimension WHERE id = ?
+
+-- name: dimension_names
+SELECT id, name FROM dimension WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::integer))
 
 -- name: dimension_ids
 SELECT dimension.kind, dimension.name, dimension.id FROM dimension

@@ -31,6 +31,9 @@ SELECT id FROM dimension WHERE kind = ? AND name = ?
 -- name: dimension_name
 SELECT name FROM dimension WHERE id = ?
 
+-- name: dimension_names
+SELECT id, name FROM dimension WHERE id IN (SELECT value FROM json_each(?))
+
 -- name: intern_dimension
 INSERT INTO dimension (kind, name) VALUES (?, ?) ON CONFLICT (kind, name) DO NOTHING RETURNING id
 
