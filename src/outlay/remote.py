@@ -14,7 +14,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, Unpack, cast
+from typing import Any, Final, TypeVar, Unpack, cast
 from urllib.parse import quote
 
 from msgspec.structs import replace
@@ -30,14 +30,14 @@ from outlay.clock import Clock, Instant, isoformat, zone_info
 from outlay.config import load_client_settings
 from outlay.errors import EventConflict, InvalidInput, LedgerError, OutlayError, Overloaded
 from outlay.ledger.store import LedgerStore, Retained
-from outlay.model import AuditReport, CostTable, Outcome, Rate, Rating, Recorded, UsageEvent
+from outlay.model import AuditReport, CostTable, Outcome, Rate, Recorded, UsageEvent
 from outlay.pricing.book import PriceBook
 from outlay.pricing.catalogue import shipped
 from outlay.reader import loop_runs
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder
 from outlay.remote_budgets import RemoteBudgets
-from outlay.remote_reserving import RemoteReserver
+from outlay.remote_reserving import NoStore, RemoteRecorder, RemoteReserver
 from outlay.remote_transport import ServerUnreachable, Transport, not_remote
 from outlay.reserving import Reserver
 from outlay.spool import Spool
@@ -60,33 +60,6 @@ GROUP: Final = 1_000
 """How many events go in one request."""
 
 _Item = TypeVar("_Item")
-
-
-class NoStore:
-    """In the place of the store, which only the server reaches."""
-
-    def __init__(self, address: str) -> None:
-        """`address` is the server's, for messages."""
-        self.address = address
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise not_remote(f"the ledger's store ({name})")
-
-
-class RemoteRecorder:
-    """In the place of the recorder: it only rates, by asking the server."""
-
-    def __init__(self, transport: Transport) -> None:
-        """Rates by the server's prices."""
-        self._transport = transport
-
-    def rate(self, event: UsageEvent) -> Rating:
-        """What the event costs under the server's book."""
-        sent = self._transport.send("POST", "/v1/price", SentReceipt, event, exact=True)
-        return received_receipt(sent).rating
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise not_remote(f"the ledger's recorder ({name})")
 
 
 class RemoteLedger(RemoteBudgets, Ledger):

@@ -1,4 +1,4 @@
-"""A reservation that a server holds, as its client sees it."""
+"""What only a server has, as its client sees it: store, recorder, reserver, and a reservation that it holds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from outlay.clock import Clock
 from outlay.errors import InvalidInput, LedgerError, NotFound, Overloaded
 from outlay.holding import OF_THE_REQUEST, Recording, Reservation
 from outlay.ledger.budget_store import Overrun
-from outlay.model import UsageEvent
+from outlay.model import Rating, UsageEvent
 from outlay.receipt import Receipt
 from outlay.remote_transport import ANSWER_S, ServerUnreachable, Transport, not_remote
 from outlay.reserving import NOTHING_RATED, Ask, WorstCase
-from outlay.wire import SentAsking, SentReservation, SentSettlement, plain_event, received_receipt
+from outlay.wire import SentAsking, SentReceipt, SentReservation, SentSettlement, plain_event, received_receipt
 
 BOUND_NEEDED: Final = "bound_needed"
 """The code by which a server asks for the bound of a request to another service, named by the error's field."""
@@ -87,6 +87,33 @@ class Asked:
             wait_s=wait_s,
             deadline_s=deadline_s,
         )
+
+
+class NoStore:
+    """In the place of the store, which only the server reaches."""
+
+    def __init__(self, address: str) -> None:
+        """`address` is the server's, for messages."""
+        self.address = address
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise not_remote(f"the ledger's store ({name})")
+
+
+class RemoteRecorder:
+    """In the place of the recorder: it only rates, by asking the server."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Rates by the server's prices."""
+        self._transport = transport
+
+    def rate(self, event: UsageEvent) -> Rating:
+        """What the event costs under the server's book."""
+        sent = self._transport.send("POST", "/v1/price", SentReceipt, event, exact=True)
+        return received_receipt(sent).rating
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise not_remote(f"the ledger's recorder ({name})")
 
 
 class RemoteReserver:

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 import outlay
 from outlay.capture.statements import BilledRow
 from outlay.errors import InvalidInput
-from outlay.faces.server.models import (
+from outlay.faces.server.keeping_models import (
     AuditAnswer,
     FactsAnswer,
     Folded,

@@ -19,7 +19,8 @@ from outlay.clock import isoformat
 from outlay.errors import InvalidInput, NotFound, Refused
 from outlay.faces.server.access import Caller
 from outlay.faces.server.hot_budgets import taken_by
-from outlay.faces.server.models import Expired, Extension, Outcome, ReservationAnswer, ReservationId, WorstCaseAnswer
+from outlay.faces.server.keeping_models import Expired, Extension, ReservationAnswer, ReservationId, WorstCaseAnswer
+from outlay.faces.server.models import Outcome
 from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.routes.answering import (
     PROBLEMS,
