@@ -12,10 +12,10 @@ import msgspec
 
 from outlay.clock import Instant
 from outlay.ledger import accounts, rules
-from outlay.ledger.budget_store import Coverage, NotedRefusal, OutboxRow, ReservationState
+from outlay.ledger.budget_store import Coverage, Covering, NotedRefusal, OutboxRow, ReservationState
 from outlay.ledger.codec import Decoder
 from outlay.ledger.dialect import Dialect, Row
-from outlay.model import Account, AccountKey, AuditFinding, Share
+from outlay.model import Account, AccountKey, AuditFinding, Entry, Share
 from outlay.money import PICO_PER_MICRO
 
 DROPPED_SETTING: Final = "outlay.accounts_dropped_at"
@@ -35,10 +35,13 @@ Cold = dict[accounts.Scope, tuple[int, Instant]]
 """Scopes whose entries up to a seq are not folded yet, and from which instant on windows are."""
 
 _PAGE: Final = 2_000
-_STEP: Final = 1_000
+_STEP: Final = 500
 encode_shares: Final = msgspec.json.Encoder().encode
 decode_shares: Final = msgspec.json.Decoder(tuple[Share, ...]).decode
 encode_refusal: Final = msgspec.json.Encoder().encode
+encode_row: Final = msgspec.msgpack.Encoder().encode
+_decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
+_decode_entry: Final = msgspec.json.Decoder(Entry).decode
 decode_refusal: Final = msgspec.json.Decoder(NotedRefusal).decode
 
 
@@ -101,10 +104,36 @@ def account_of(dialect: Dialect, connection: Any, key: AccountKey, window_name: 
     return Account(warming=warming) if row is None else account_from(row, warming=warming)
 
 
+def accounts_of(
+    dialect: Dialect, connection: Any, budget: str, scope: str, at: Instant, most: int
+) -> list[tuple[AccountKey, Account]]:
+    """See BudgetStore.accounts_of."""
+    return [
+        (
+            AccountKey(budget, scope, subject, window),
+            account_from(measures, warming=is_cold(dialect, connection, budget, scope, window_name)),
+        )
+        for subject, window, window_name, *measures in list(
+            dialect.rows(connection, "accounts_of", (budget, scope, at, most))
+        )
+    ]
+
+
 def dropped_at(dialect: Dialect, connection: Any) -> Instant:
     """When accounts were last dropped: those that were long over then may be missing."""
     found = dialect.first(connection, "setting", (DROPPED_SETTING,))
     return -(1 << 62) if found is None else int(found[0])
+
+
+def held_for(dialect: Dialect, connection: Any, entry: Entry) -> tuple[Share, ...]:
+    """What was held for the call of an entry, if its event came from a reservation."""
+    row = dialect.first(connection, "reservation", (entry.event.id,))
+    return decode_shares(row[4]) if row is not None and row[5] == rules.root_of(entry) else ()
+
+
+def estimate_of(decoder: Decoder, packed: bytes) -> Entry:
+    """What expiry writes, as a reservation keeps it: a row; JSON in ledgers of before schema 5."""
+    return _decode_entry(packed) if packed.startswith(b"{") else decoder.entry(_decode_row(packed))
 
 
 def folded(dialect: Dialect, connection: Any, decoder: Decoder, coverage: Coverage) -> Iterator[Share]:
@@ -137,6 +166,60 @@ def unsound(
     yield from accounts.unsound(kept, spent, held, warm, horizon, dropped_at(dialect, connection))
 
 
+def forget(dialect: Dialect, connection: Any, covering: Covering, epoch: int, names: tuple[str, str, str]) -> None:
+    """Rename a person or customer in budgets, accounts, tiers, shares, the outbox and refusals.
+
+    `names` are the kind, the name and the anonymous one; the transaction raises the `epoch` that it began with. What
+    open reservations estimate bears names as entries do: by their id.
+    """
+    kind, name, anonymous = names
+    kept = list(dialect.rows(connection, "budgets"))
+    every = covering([body for _, body, _ in kept])
+    budgets = every.of_subjects(kind)
+    for budget in budgets:
+        dialect.run(connection, "rename_accounts", (budget, name, anonymous))
+        dialect.run(connection, "rename_outbox", (budget, name, anonymous))
+        for place, number, packed in list(dialect.rows(connection, "numbered_refusals", (budget,))):
+            noted = decode_refusal(packed)
+            renamed = accounts.refusal_with_name(noted, name, anonymous)
+            if renamed is not noted:
+                dialect.run(connection, "put_refusal", (budget, place, number, encode_refusal(renamed)))
+    dialect.run(connection, "rename_subject", (kind, name, anonymous))
+    moved = _forget_in_filters(dialect, connection, every, kept, epoch + 1, names)
+    for id, packed in list(dialect.rows(connection, "all_shares")):
+        shares = decode_shares(packed)
+        others = accounts.with_name(shares, budgets, name, anonymous)
+        for budget, before, after in moved:
+            others = accounts.with_scope(others, budget, before, after)
+        if others != shares:
+            dialect.run(connection, "put_shares", (id, encode_shares(others)))
+    # Who waits asks again within a moment; the names in the queue are not worth more.
+    dialect.run(connection, "drop_waiters")
+
+
+def _forget_in_filters(
+    dialect: Dialect,
+    connection: Any,
+    every: Coverage,
+    kept: Sequence[Row],
+    changed: int,
+    names: tuple[str, str, str],
+) -> list[tuple[str, str, str]]:
+    """Rename in the bodies of budgets; (budget, scope before, scope after) of those whose scope that moved."""
+    moved = []
+    for budget, body, active in kept:
+        renamed = every.forgotten(body, *names)
+        if renamed is None:
+            continue
+        dialect.run(connection, "put_budget", (budget, renamed.body, active, changed))
+        if renamed.scope != renamed.scope_before:
+            bound = (budget, renamed.scope_before, renamed.scope)
+            for statement in ("move_accounts", "rename_account_scope", "move_outbox"):
+                dialect.run(connection, statement, bound)
+            moved.append(bound)
+    return moved
+
+
 def cold_scopes(dialect: Dialect, connection: Any, statement: str = "cold_scopes") -> Cold:
     """The scopes that wait to be warmed."""
     return {row[:3]: row[3:] for row in dialect.rows(connection, statement)}
@@ -162,12 +245,7 @@ def gathered(
         for row in dialect.rows(connection, "to_warm_between", (below, at, since)):
             counting += 1
             entry = decoder.entry(row)
-            row_of_call = dialect.first(connection, "reservation", (entry.event.id,))
-            own = (
-                decode_shares(row_of_call[4])
-                if row_of_call is not None and row_of_call[5] == rules.root_of(entry)
-                else ()
-            )
+            own = held_for(dialect, connection, entry)
             for share in accounts.counted(coverage, entry, coverage.shares(entry, tier_of), own):
                 bounds = cold.get(accounts.scope_of(share))
                 if bounds is not None and entry.seq <= bounds[0] and share.from_at >= bounds[1]:

@@ -47,6 +47,10 @@ class Dialect(Protocol):
         """The row of a statement that always gives one."""
         ...
 
+    def run(self, connection: Any, name: str, bindings: Sequence[object] = ()) -> int:
+        """Run a named statement that changes rows; how many it touched."""
+        ...
+
 
 def named_statements(text: str) -> dict[str, str]:
     """The statements of .sql files, each behind a line `-- name: …`, without their comments."""

@@ -18,7 +18,6 @@ from outlay.ledger import account_rows, accounts, rules
 from outlay.ledger.account_rows import decode_shares, tiers
 from outlay.ledger.budget_store import AccountScope, Coverage, Covering, TierFilter
 from outlay.ledger.codec import Decoder
-from outlay.ledger.dialect import Row
 from outlay.ledger.names import NameBook
 from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import Connections, Meta, read_meta
@@ -260,30 +259,9 @@ class Accounts:
 
         For a transaction that is alone and raises the epoch.
         """
-        if self._covering is None:
-            return
-        kept = list(rows(connection, "budgets"))
-        every = self._covering([body for _, body, _ in kept])
-        budgets = every.of_subjects(kind)
-        for budget in budgets:
-            run(connection, "rename_accounts", (budget, name, anonymous))
-            run(connection, "rename_outbox", (budget, name, anonymous))
-            for place, number, packed in rows(connection, "numbered_refusals", (budget,)):
-                noted = account_rows.decode_refusal(packed)
-                renamed = accounts.refusal_with_name(noted, name, anonymous)
-                if renamed is not noted:
-                    run(connection, "put_refusal", (budget, place, number, account_rows.encode_refusal(renamed)))
-        run(connection, "rename_subject", (kind, name, anonymous))
-        moved = _forget_in_filters(connection, every, kept, (kind, name, anonymous))
-        for id, packed in rows(connection, "all_shares"):
-            shares = decode_shares(packed)
-            others = accounts.with_name(shares, budgets, name, anonymous)
-            for budget, before, after in moved:
-                others = accounts.with_scope(others, budget, before, after)
-            if others != shares:
-                run(connection, "put_shares", (id, account_rows.encode_shares(others)))
-        # Who waits asks again within a moment; the names in the queue are not worth more.
-        run(connection, "drop_waiters")
+        if self._covering is not None:
+            epoch = read_meta(connection).epoch
+            account_rows.forget(statements, connection, self._covering, epoch, (kind, name, anonymous))
 
     # --- asking
 
@@ -301,20 +279,9 @@ class Accounts:
     def of_budget(self, budget: str, scope: str, at: Instant, most: int) -> list[tuple[AccountKey, Account]]:
         """See BudgetStore.accounts_of."""
 
-        def work(connection: Connection) -> list[tuple[AccountKey, Account]]:
-            found = rows(connection, "accounts_of", (budget, scope, at, most))
-            return [
-                (
-                    AccountKey(budget, scope, subject, window),
-                    account_rows.account_from(
-                        measures,
-                        warming=account_rows.is_cold(statements, connection, budget, scope, window_name),
-                    ),
-                )
-                for subject, window, window_name, *measures in found
-            ]
-
-        return self._connections.read(work)
+        return self._connections.read(
+            lambda connection: account_rows.accounts_of(statements, connection, budget, scope, at, most)
+        )
 
     def fullest(
         self, budget: str, scope: str, window_name: str, at: Instant, most: int, chosen: TierFilter | None
@@ -375,22 +342,3 @@ def _held_for(connection: Connection, entries: Sequence[Entry]) -> dict[int, tup
     if not ids:
         return {}
     return {root: decode_shares(shares) for shares, root in rows(connection, "shares_of_roots", (ids,))}
-
-
-def _forget_in_filters(
-    connection: Connection, every: Coverage, kept: Sequence[Row], names: tuple[str, str, str]
-) -> list[tuple[str, str, str]]:
-    """Rename in the bodies of budgets; (budget, scope before, scope after) of those whose scope that moved."""
-    changed = read_meta(connection).epoch + 1  # The epoch that forgetting raises to.
-    moved = []
-    for budget, body, active in kept:
-        renamed = every.forgotten(body, *names)
-        if renamed is None:
-            continue
-        run(connection, "put_budget", (budget, renamed.body, active, changed))
-        if renamed.scope != renamed.scope_before:
-            bound = (budget, renamed.scope_before, renamed.scope)
-            for statement in ("move_accounts", "rename_account_scope", "move_outbox"):
-                run(connection, statement, bound)
-            moved.append(bound)
-    return moved

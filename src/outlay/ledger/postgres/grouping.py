@@ -66,9 +66,9 @@ class Grouping(Generic[Asked, Given]):
                 place.turn.acquire()
             if place.leads:
                 self._lead()
-        except BaseException:
-            self._leave(place)
-            raise
+        finally:
+            if not place.over:
+                self._leave(place)
         if place.error is not None:
             raise place.error
         return place.answer[0] if place.answer else self._run([asked], epoch)[0]

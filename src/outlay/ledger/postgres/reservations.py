@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from outlay.clock import Instant
 from outlay.ledger import accounts, rules, sightings
-from outlay.ledger.account_rows import STATE_NUMBERS, STATES, account_from, decode_shares, encode_shares
+from outlay.ledger.account_rows import (
+    STATE_NUMBERS,
+    STATES,
+    account_from,
+    decode_shares,
+    encode_row,
+    encode_shares,
+    estimate_of,
+)
 from outlay.ledger.budget_store import (
     KeptReservation,
     Overrun,
@@ -47,8 +55,6 @@ _TAKEN: Final = -2
 _UNKNOWN: Final = Settled(code="no_such_reservation")
 _BOOKED: Final = (Outcome.CREATED, Outcome.EXISTS, Outcome.SEEN)
 _encode: Final = msgspec.json.Encoder().encode
-_encode_row: Final = msgspec.msgpack.Encoder().encode
-_decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
 Result = TypeVar("Result")
 
 
@@ -137,7 +143,7 @@ class Reservations:
             def work(write: Write) -> list[Reserved]:
                 known = prepared if write.names is names else prepare(estimates, write.names)
                 packed = [
-                    _encode_row(row if row is not None else write.encode([estimate])[0])
+                    encode_row(row if row is not None else write.encode([estimate])[0])
                     for row, estimate in zip(known, estimates, strict=True)
                 ]
                 taken = _take(write, asked, packed)
@@ -323,7 +329,7 @@ class Reservations:
             return 0
         group = _Group(write)
         kept = [_Kept(id, ReservationState.OPEN, decode_shares(shares), None) for id, shares, _ in overdue]
-        estimates = [accounts.expiring(write.decoder.entry(_decode_row(packed)), now) for *_, packed in overdue]
+        estimates = [accounts.expiring(estimate_of(write.decoder, packed), now) for *_, packed in overdue]
         results = append_within(write, estimates)
         self._count_sightings(group)
         for one, result in zip(kept, results, strict=True):

@@ -8,27 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import apsw
 import msgspec
 
 from outlay.clock import Instant
-from outlay.ledger import accounts, rules
-from outlay.ledger.budget_store import Coverage, TierFilter
+from outlay.ledger import account_rows, accounts
+from outlay.ledger.budget_store import TierFilter
 from outlay.ledger.codec import Decoder
 from outlay.ledger.names import NameBook
-from outlay.ledger.sqlite.accounts import (
-    DROPPED_SETTING,
-    Accounts,
-    account_from,
-    add,
-    decode_shares,
-    dropped_at,
-    is_cold,
-    tiers,
-)
+from outlay.ledger.sqlite import statements
+from outlay.ledger.sqlite.accounts import Accounts, add
 from outlay.ledger.sqlite.connections import Connections, read_meta
-from outlay.ledger.sqlite.statements import first, only, rows, sql
-from outlay.model import Account, AccountKey, Entry, Share
+from outlay.ledger.sqlite.statements import only, rows, sql
+from outlay.model import Account, AccountKey
 
 _SECONDS_MAX: Final = 3_600.0
 _PAGE: Final = 500
@@ -36,19 +27,6 @@ _LOOKED_AT_MAX: Final = 50_000
 """Entries read for one step of warming: where few of them count, progress is kept this often."""
 
 _ENDLESS: Final = 1 << 62
-
-Cold = dict[accounts.Scope, tuple[int, Instant]]
-"""Scopes whose entries up to a seq are not folded yet, and from which instant on windows are."""
-
-
-class _Step(msgspec.Struct):
-    """One step of warming: what the entries after `down_to` sum to in the scopes that were cold before it."""
-
-    cold: Cold
-    epoch: int
-    down_to: int
-    sums: list[Share]
-    looked_at: int
 
 
 class AccountCare:
@@ -80,34 +58,18 @@ class AccountCare:
             left -= max(step.looked_at, 1)
         return warmed
 
-    def _gathered(self, most: int) -> _Step | None:
+    def _gathered(self, most: int) -> account_rows.Step | None:
         """The next step, read outside the lock; None where nothing is cold."""
         with self._connections.reading(_SECONDS_MAX) as connection:
             meta = read_meta(connection)
-            cold: Cold = {row[:3]: row[3:] for row in rows(connection, "cold_scopes")}
-            coverage = self._accounts.coverage(connection, meta.epoch)
-            if not cold or coverage is None:
-                return None
-            (oldest,) = only(connection, "first_entry")
             decoder = Decoder(connection, self._book.at(meta.epoch))
-            high = max(until for until, _ in cold.values())
-            at, found = high, list[Share]()
-            counting = 0
-            while at >= oldest and at > 0 and counting < _PAGE and high - at < most:
-                below = max(at - _PAGE, 0)
-                since = min(from_at for until, from_at in cold.values() if until > below)
-                for row in rows(connection, "to_warm_between", (below, at, since)):
-                    counting += 1
-                    found += _counted(connection, coverage, decoder.entry(row), cold)
-                at = below
-        sums = accounts.summed(found)
-        down_to = at if at >= oldest else 0
-        return _Step(cold, meta.epoch, down_to, [sums[key] for key in sorted(sums)], high - at)
+            coverage = self._accounts.coverage(connection, meta.epoch)
+            return account_rows.gathered(statements, connection, decoder, coverage, meta.epoch, most)
 
-    def _applied(self, step: _Step) -> int:
+    def _applied(self, step: account_rows.Step) -> int:
         """Add what a step found, if its scopes are as they were; how many are warm now."""
         with self._connections.writing() as connection:
-            cold = {row[:3]: row[3:] for row in rows(connection, "cold_scopes")}
+            cold = account_rows.cold_scopes(statements, connection)
             if read_meta(connection).epoch != step.epoch or cold != step.cold:
                 return 0
             for share in step.sums:
@@ -131,9 +93,9 @@ class AccountCare:
         bound = (budget, scope, window_name, at, most, chosen.kind, chosen.tier)
         but = msgspec.json.encode(chosen.but).decode()
         with self._connections.reading() as connection:
-            warming = is_cold(connection, budget, scope, window_name)
+            warming = account_rows.is_cold(statements, connection, budget, scope, window_name)
             return [
-                (AccountKey(budget, scope, subject, window), account_from(measures, warming=warming))
+                (AccountKey(budget, scope, subject, window), account_rows.account_from(measures, warming=warming))
                 for subject, window, *measures in rows(connection, "fullest", (*bound, but))
             ]
 
@@ -142,9 +104,9 @@ class AccountCare:
     def drop(self, now: Instant) -> int:
         """See BudgetStore.drop_accounts."""
         with self._connections.writing() as connection:
-            if now <= dropped_at(connection):
+            if now <= account_rows.dropped_at(statements, connection):
                 return 0
-            connection.execute(sql("put_setting"), (DROPPED_SETTING, str(now)))
+            connection.execute(sql("put_setting"), (account_rows.DROPPED_SETTING, str(now)))
         dropped = 0
         after: Sequence[str] = ("", "", "", "")
         while over := self._over(after, now):
@@ -159,15 +121,3 @@ class AccountCare:
         bound = (*after, now, accounts.KEPT_MIN, accounts.KEPT_MAX, _PAGE)
         with self._connections.reading(_SECONDS_MAX) as connection:
             return [(row[0], row[1], row[2], row[3]) for row in rows(connection, "accounts_over", bound)]
-
-
-def _counted(connection: apsw.Connection, coverage: Coverage, entry: Entry, cold: Cold) -> list[Share]:
-    """Where an entry counts among the cold scopes."""
-    row = first(connection, "reservation", (entry.event.id,))
-    held = decode_shares(row[4]) if row is not None and row[5] == rules.root_of(entry) else ()
-    found = []
-    for share in accounts.counted(coverage, entry, coverage.shares(entry, tiers(connection)), held):
-        bounds = cold.get(accounts.scope_of(share))
-        if bounds is not None and entry.seq <= bounds[0] and share.from_at >= bounds[1]:
-            found.append(share)
-    return found

@@ -6,33 +6,27 @@ transaction after a budget changed. So no entry can be written, by whatever way,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import apsw
-import msgspec
 
 from outlay.clock import DAY_MICROSECONDS
-from outlay.ledger import accounts, rules
-from outlay.ledger.budget_store import AccountScope, Coverage, Covering, NotedRefusal
+from outlay.ledger import account_rows, accounts
+from outlay.ledger.account_rows import account_from, held_for, tiers
+from outlay.ledger.budget_store import AccountScope, Coverage, Covering
 from outlay.ledger.codec import Decoder
-from outlay.ledger.dialect import Row
 from outlay.ledger.names import NameBook
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
-from outlay.ledger.sqlite.statements import Executes, first, only, rows, sql
+from outlay.ledger.sqlite.statements import Executes, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, EntryKind, Limit, Outcome, Share
 from outlay.money import PICO_PER_MICRO
 
-_PAGE: Final = 2_000
-DROPPED_SETTING: Final = "outlay.accounts_dropped_at"
 _NOTHING: Final = Account()
-_encode: Final = msgspec.json.Encoder().encode
-_decode_refusal: Final = msgspec.json.Decoder(NotedRefusal).decode
 _ACCOUNT: Final = sql("account")
 _UPDATE: Final = sql("update_account")
-decode_shares: Final = msgspec.json.Decoder(tuple[Share, ...]).decode
-encode_shares: Final = _encode
 
 
 class _Known(NamedTuple):
@@ -93,11 +87,11 @@ class Accounts:
         `held` says where their call was reserved; with `free` what was held there is let go at the same time.
         """
         connection = write.connection
-        tier_of = tiers(connection)
+        tier_of = tiers(statements, connection)
         found: Sequence[Share] = ()
         own: Sequence[Share] = ()
         for entry in entries:
-            told = held or (_held_for(connection, entry) if entry.kind is EntryKind.CORRECTION else ())
+            told = held or (held_for(statements, connection, entry) if entry.kind is EntryKind.CORRECTION else ())
             own = accounts.counted(coverage, entry, coverage.shares(entry, tier_of), told)
             found = [*found, *own] if found else own
         if len(entries) > 1:
@@ -133,137 +127,38 @@ class Accounts:
         coverage = self.coverage(connection, meta.epoch)
         if coverage is None:
             return
-        kept: dict[AccountKey, tuple[Share, Account]] = {}
-        for row in rows(connection, "all_accounts"):
-            key = AccountKey(*row[:4])
-            kept[key] = (Share(key, row[4], row[5], row[6], None, 0), account_from(row[7:]))
-        held: dict[AccountKey, int] = {}
-        for (shares,) in rows(connection, "held_shares"):
-            for share in decode_shares(shares):
-                held[share.key] = held.get(share.key, 0) + share.amount
-        warm = {row[:3]: row[3] for row in rows(connection, "warm_scopes")}
-        everything = folded(connection, decoder, coverage, 1 << 62, -(1 << 62))
-        spent = accounts.summed(share for _, share in everything)
         horizon = meta.horizon * DAY_MICROSECONDS
-        yield from accounts.unsound(kept, spent, held, warm, horizon, dropped_at(connection))
+        yield from account_rows.unsound(statements, connection, decoder, coverage, horizon)
 
     def forget(self, connection: apsw.Connection, kind: str, name: str, anonymous: str) -> None:
         """Rename a person or customer in budgets, accounts, tiers, shares, the outbox and refusals.
 
         What open reservations estimate bears names as entries do: by their id.
         """
-        if self._covering is None:
-            return
-        kept = list(rows(connection, "budgets"))
-        every = self._covering([body for _, body, _ in kept])
-        budgets = every.of_subjects(kind)
-        for budget in budgets:
-            connection.execute(sql("rename_accounts"), (budget, name, anonymous))
-            connection.execute(sql("rename_outbox"), (budget, name, anonymous))
-            for place, number, packed in list(rows(connection, "numbered_refusals", (budget,))):
-                noted = _decode_refusal(packed)
-                renamed_refusal = accounts.refusal_with_name(noted, name, anonymous)
-                if renamed_refusal is not noted:
-                    connection.execute(sql("put_refusal"), (budget, place, number, _encode(renamed_refusal)))
-        connection.execute(sql("rename_subject"), (kind, name, anonymous))
-        moved = self._forget_in_filters(connection, every, kept, (kind, name, anonymous))
-        for id, packed in list(rows(connection, "all_shares")):
-            shares = decode_shares(packed)
-            renamed = accounts.with_name(shares, budgets, name, anonymous)
-            for budget, before, after in moved:
-                renamed = accounts.with_scope(renamed, budget, before, after)
-            if renamed != shares:
-                connection.execute(sql("put_shares"), (id, _encode(renamed)))
-        # Who waits asks again within a moment; the names in the queue are not worth more.
-        connection.execute(sql("drop_waiters"))
-
-    @staticmethod
-    def _forget_in_filters(
-        connection: apsw.Connection, every: Coverage, kept: Sequence[Row], names: tuple[str, str, str]
-    ) -> list[tuple[str, str, str]]:
-        """Rename in the bodies of budgets; (budget, scope before, scope after) of those whose scope that moved."""
-        changed = read_meta(connection).epoch + 1  # The epoch that forgetting raises to.
-        moved = []
-        for budget, body, active in kept:
-            renamed = every.forgotten(body, *names)
-            if renamed is None:
-                continue
-            connection.execute(sql("put_budget"), (budget, renamed.body, active, changed))
-            if renamed.scope != renamed.scope_before:
-                bound = (budget, renamed.scope_before, renamed.scope)
-                for statement in ("move_accounts", "rename_account_scope", "move_outbox"):
-                    connection.execute(sql(statement), bound)
-                moved.append(bound)
-        return moved
+        if self._covering is not None:
+            epoch = read_meta(connection).epoch
+            account_rows.forget(statements, connection, self._covering, epoch, (kind, name, anonymous))
 
     # --- asking
 
     def read(self, limits: Sequence[Limit]) -> dict[AccountKey, Account]:
         """See BudgetStore.accounts."""
         with self._connections.reading() as connection:
-            return {limit.key: account_of(connection, limit.key, limit.window_name) for limit in limits}
+            return {
+                limit.key: account_rows.account_of(statements, connection, limit.key, limit.window_name)
+                for limit in limits
+            }
 
     def of_budget(self, budget: str, scope: str, at: int, most: int) -> list[tuple[AccountKey, Account]]:
         """See BudgetStore.accounts_of."""
         with self._connections.reading() as connection:
-            found = list(rows(connection, "accounts_of", (budget, scope, at, most)))
-            return [
-                (
-                    AccountKey(budget, scope, subject, window),
-                    account_from(measures, warming=is_cold(connection, budget, scope, window_name)),
-                )
-                for subject, window, window_name, *measures in found
-            ]
-
-
-def folded(
-    connection: apsw.Connection, decoder: Decoder, coverage: Coverage, until: int, since: int
-) -> Iterator[tuple[int, Share]]:
-    """(seq, share) of each account of each entry up to seq `until` that counts at `since` or later."""
-    held = {entry: decode_shares(shares) for entry, shares in rows(connection, "ended_shares")}
-    tier_of = tiers(connection)
-    after = 0
-    while page := connection.execute(sql("to_warm"), (after, until, since, _PAGE)).fetchall():
-        for row in page:
-            entry = decoder.entry(row)
-            own = held.get(rules.root_of(entry), ())
-            for share in accounts.counted(coverage, entry, coverage.shares(entry, tier_of), own):
-                yield entry.seq, share
-        after = int(page[-1][0])  # type: ignore[arg-type]  # the rowid, as the STRICT table says
-
-
-def dropped_at(connection: apsw.Connection) -> int:
-    """When accounts were last dropped: those that were long over then may be missing."""
-    found = first(connection, "setting", (DROPPED_SETTING,))
-    return -(1 << 62) if found is None else int(found[0])
-
-
-def tiers(connection: apsw.Connection) -> Callable[[str, str], str | None]:
-    """The tier of a subject, read in this transaction."""
-
-    def tier_of(kind: str, name: str) -> str | None:
-        row = first(connection, "tier", (kind, name))
-        return None if row is None else str(row[0])
-
-    return tier_of
+            return account_rows.accounts_of(statements, connection, budget, scope, at, most)
 
 
 def find(connection: Executes, key: AccountKey) -> Account | None:
     """An account as it stands in this transaction, whether it is warm or not; None where it is new."""
     row = connection.execute(_ACCOUNT, (key.budget, key.scope, key.subject, key.window)).fetchone()
     return None if row is None else account_from(row)
-
-
-def account_of(connection: apsw.Connection, key: AccountKey, window_name: str) -> Account:
-    """An account as it stands in this transaction."""
-    row = first(connection, "account", (key.budget, key.scope, key.subject, key.window))
-    warming = is_cold(connection, key.budget, key.scope, window_name)
-    return Account(warming=warming) if row is None else account_from(row, warming=warming)
-
-
-def is_cold(connection: apsw.Connection, budget: str, scope: str, window_name: str) -> bool:
-    """Whether the history of an account is not folded yet."""
-    return first(connection, "is_cold", (budget, scope, window_name)) is not None
 
 
 def add(connection: Executes, share: Share, committed: int, spent: int, at: int) -> None:
@@ -304,23 +199,6 @@ def tell(connection: Executes, kind: str, at: int, key: AccountKey, what: str, a
 
 def _by_key(share: Share) -> AccountKey:
     return share.key
-
-
-def account_from(measures: Sequence[int], *, warming: bool = False) -> Account:
-    """An account from its columns: committed, spent and refusals."""
-    committed_micro, committed_pico, spent_micro, spent_pico, refusals = measures
-    return Account(
-        committed=committed_micro * PICO_PER_MICRO + committed_pico,
-        spent=spent_micro * PICO_PER_MICRO + spent_pico,
-        refusals=refusals,
-        warming=warming,
-    )
-
-
-def _held_for(connection: apsw.Connection, entry: Entry) -> tuple[Share, ...]:
-    """What was held for the call of a correction, if its event came from a reservation."""
-    row = first(connection, "reservation", (entry.event.id,))
-    return decode_shares(row[4]) if row is not None and row[5] == rules.root_of(entry) else ()
 
 
 def _forget_spent(connection: apsw.Connection, budget: str, scope: str, window_name: str) -> None:

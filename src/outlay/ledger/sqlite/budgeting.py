@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from outlay.clock import Instant
+from outlay.ledger.account_rows import tiers
 from outlay.ledger.budget_store import (
     AccountScope,
     Covering,
@@ -19,8 +20,9 @@ from outlay.ledger.budget_store import (
     TierFilter,
 )
 from outlay.ledger.names import NameBook
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.account_care import AccountCare
-from outlay.ledger.sqlite.accounts import Accounts, tiers
+from outlay.ledger.sqlite.accounts import Accounts
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.reservations import Reservations
 from outlay.ledger.sqlite.statements import only, rows, sql
@@ -68,7 +70,7 @@ class SqliteBudgets:
     def tier(self, kind: str, name: str) -> str | None:
         """See BudgetStore.tier."""
         with self._connections.reading() as connection:
-            return tiers(connection)(kind, name)
+            return tiers(statements, connection)(kind, name)
 
     def warm(self, most: int | None = None) -> int:
         """See BudgetStore.warm."""

@@ -13,6 +13,16 @@ import msgspec
 from outlay.clock import Instant
 from outlay.errors import InvalidInput, LedgerCorrupt
 from outlay.ledger import accounts, rules, sightings
+from outlay.ledger.account_rows import (
+    STATE_NUMBERS,
+    STATES,
+    decode_refusal,
+    decode_shares,
+    encode_row,
+    encode_shares,
+    estimate_of,
+    told,
+)
 from outlay.ledger.budget_store import (
     REFUSALS_KEPT,
     KeptReservation,
@@ -31,8 +41,6 @@ from outlay.ledger.sqlite import writing
 from outlay.ledger.sqlite.accounts import (
     Accounts,
     add,
-    decode_shares,
-    encode_shares,
     find,
     put,
     tell,
@@ -42,27 +50,15 @@ from outlay.ledger.sqlite.statements import Executes, first, only, rows, sql
 from outlay.ledger.sqlite.writing import Write
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Account, AccountKey, Appended, Entry, Outcome, Share
-from outlay.money import PICO_PER_MICRO
 
-STATES: Final = (
-    ReservationState.OPEN,
-    ReservationState.SETTLED,
-    ReservationState.RELEASED,
-    ReservationState.EXPIRED,
-)
-_NUMBERS: Final = {state: number for number, state in enumerate(STATES)}
 _UNKNOWN: Final = Settled(code="no_such_reservation")
 _encode: Final = msgspec.json.Encoder().encode
-_encode_row: Final = msgspec.msgpack.Encoder().encode
-_decode_entry: Final = msgspec.json.Decoder(Entry).decode
-_decode_row: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _NOTHING: Final = Account()
 _RESERVING: Final = sql("reserving")
 _RESERVATION: Final = sql("reservation")
 _PUT_RESERVATION: Final = sql("put_reservation")
 _END: Final = sql("end_reservation")
 _decode_keys: Final = msgspec.json.Decoder(list[AccountKey]).decode
-_decode_refusal: Final = msgspec.json.Decoder(NotedRefusal).decode
 
 
 class _Ready(NamedTuple):
@@ -79,7 +75,7 @@ class _Ready(NamedTuple):
     def of(cls, asked: Reserving, row: list[Any] | None) -> _Ready:
         """Of what is asked, and of the row of its estimate."""
         shares = accounts.held_by(asked.limits)
-        return cls(asked, shares, encode_shares(shares), None if row is None else _encode_row(row))
+        return cls(asked, shares, encode_shares(shares), None if row is None else encode_row(row))
 
 
 class Reservations:
@@ -151,7 +147,7 @@ class Reservations:
             put(cursor, share, account, share.amount, 0)
         estimate = ready.estimate if named else None
         if estimate is None:
-            estimate = _encode_row(write.row(asked.estimate))
+            estimate = encode_row(write.row(asked.estimate))
         bound = (asked.id, asked.estimate.fingerprint, asked.now, asked.deadline, ready.packed, estimate)
         cursor.execute(_PUT_RESERVATION, bound)
         if asked.waits and waited_for:
@@ -310,9 +306,7 @@ class Reservations:
         found = list(rows(write.connection, "overdue", (now,)))
         for id, packed, estimate in found:
             shares = decode_shares(packed)
-            # Files from before schema 5 hold estimates as JSON.
-            older = estimate.startswith(b"{")
-            entry = _decode_entry(estimate) if older else write.decoder.entry(_decode_row(estimate))
+            entry = estimate_of(write.decoder, estimate)
             result = writing.append_within(write, accounts.expiring(entry, now))
             if result.code == Outcome.CREATED and result.entry is not None:
                 self._book_entries(write, id, [result.entry], shares, free=True)
@@ -346,19 +340,7 @@ class Reservations:
     def outbox(self, after: int = 0) -> list[OutboxRow]:
         """See BudgetStore.outbox."""
         with self._connections.reading() as connection:
-            return [
-                OutboxRow(
-                    number=number,
-                    kind=kind,
-                    at=at,
-                    key=AccountKey(budget, scope, subject, window),
-                    what=what,
-                    amount=micro * PICO_PER_MICRO + pico,
-                )
-                for number, kind, at, budget, scope, subject, window, what, micro, pico in rows(
-                    connection, "outbox", (after,)
-                )
-            ]
+            return [told(row) for row in rows(connection, "outbox", (after,))]
 
     def note_refusals(self, refusals: Sequence[NotedRefusal]) -> None:
         """See BudgetStore.note_refusals."""
@@ -374,7 +356,7 @@ class Reservations:
         """See BudgetStore.refusals."""
         with self._connections.reading() as connection:
             counted = first(connection, "refusal_count", (budget,))
-            kept = [_decode_refusal(body) for (body,) in rows(connection, "refusals", (budget,))]
+            kept = [decode_refusal(body) for (body,) in rows(connection, "refusals", (budget,))]
         return (0 if counted is None else int(counted[0]), kept)
 
 
@@ -417,7 +399,7 @@ def _let_go(connection: apsw.Connection, shares: Iterable[Share], at: Instant) -
 
 
 def _end(connection: Executes, id: str, state: ReservationState, root: int | None) -> None:
-    connection.execute(_END, (id, _NUMBERS[state], root))
+    connection.execute(_END, (id, STATE_NUMBERS[state], root))
 
 
 def _hold_nothing(connection: apsw.Connection, id: str) -> None:

@@ -62,6 +62,12 @@ def only(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()
     return next(rows(connection, name, bindings))
 
 
+def run(connection: apsw.Connection, name: str, bindings: Sequence[object] = ()) -> int:
+    """Run a named statement that changes rows; how many it touched."""
+    connection.execute(sql(name), bindings)
+    return connection.changes()
+
+
 @cache
 def _statements() -> dict[str, str]:
     return named_statements("\n".join(map(_text, _FILES)))
