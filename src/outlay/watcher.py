@@ -164,8 +164,11 @@ class Watcher:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def round(self, *, timed: bool = False) -> Round:
-        """Look once, and send what is due. With `timed` also at what only time shows, which is else due by itself."""
+    def round(self, *, timed: bool = False, send: bool = True) -> Round:
+        """Look once, and send what is due. With `timed` also at what only time shows, which is else due by itself.
+
+        Without `send` what is found is kept for the next round.
+        """
         now = self._clock.now()
         if not self._leads(now):
             return Round()
@@ -178,7 +181,7 @@ class Watcher:
             raised += added
             for job in self._jobs:
                 job(now)
-        delivered, undelivered = self._deliver()
+        delivered, undelivered = self._deliver() if send else (0, 0)
         pending = len(self.book.alerts(pending_only=True))
         return Round(
             leading=True, raised=raised, sent=delivered, failed=undelivered, pending=pending, open=still_open

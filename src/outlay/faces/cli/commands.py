@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from outlay.faces.cli import asking, budgeting, importing, keeping, migrating, prices, recording, serving
+from outlay.faces.cli import alerting, asking, budgeting, importing, keeping, migrating, prices, recording, serving
 from outlay.faces.cli.demo import demo
 from outlay.faces.cli.exits import MEANINGS, ErrorsInOneLine
 
@@ -63,8 +63,11 @@ for name, command in (
     ("doctor", keeping.doctor),
     ("export", keeping.export),
     ("serve", serving.serve),
+    ("watch", alerting.watch),
+    ("tick", alerting.tick),
 ):
     app.command(name)(command)
 app.add_typer(prices.prices)
 app.add_typer(serving.keys)
 app.add_typer(budgeting.budget)
+app.add_typer(alerting.alerts)

@@ -50,7 +50,8 @@ def serve(ledger: Ledger, settings: ServerSettings, *, log_level: str = "info") 
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GARBAGE_THRESHOLDS)
-    _Server(app, _uvicorn_settings(app, settings)).run()
+    with ledger.watcher():
+        _Server(app, _uvicorn_settings(app, settings)).run()
 
 
 def check_exposure(app: Service, settings: ServerSettings) -> None:
