@@ -15,7 +15,7 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
 
@@ -56,6 +56,7 @@ from outlay.wire import (
 
 logger = logging.getLogger("outlay.remote")
 
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 GROUP: Final = 1_000
 """How many events go in one request."""
 
@@ -470,6 +471,14 @@ def open_remote(
     """The ledger behind a server. Raises InvalidInput, or the server's error for a key that it does not take."""
     settings = load_client_settings()
     key = key or settings.key
+    parts = urlsplit(address)
+    if parts.hostname is None or parts.username is not None or parts.query or parts.fragment:
+        raise InvalidInput(
+            "a server's address is https://host[:port][/path]; give the key as key= or OUTLAY_KEY",
+            code="unknown_address",
+        )
+    if key is not None and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        logger.warning("the key goes to %s as plain text; use https", parts.hostname)
     if key is not None and not (key.isascii() and key.isprintable()):
         raise InvalidInput("the key holds what no key holds; copy it again", code="bad_setting", field="key")
     folder = spool_folder_of(settings.spool, address.rstrip("/"), key)

@@ -18,6 +18,7 @@ from tests.lossy_proxy import lossy
 from tests.served import Served, free_port
 
 import outlay
+from outlay.faces.server.keys import make_key
 
 CENT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "usage": {"output_tokens": 1_000}}
 """1,000 output tokens × $10.00 a million = $0.01."""
@@ -181,9 +182,40 @@ def test_a_forked_process_has_connections_of_its_own(remote: outlay.Ledger, kept
     assert kept.costs().events == 3
 
 
-def test_a_key_that_is_not_known_is_refused_at_once(serving: Served, clock: outlay.FrozenClock) -> None:
-    with pytest.raises(outlay.InvalidInput) as wrong:
-        outlay.open(serving.address, clock=clock, key="not\nakey")
-    assert wrong.value.code == "bad_setting"
-    with pytest.raises(outlay.InvalidInput):
-        outlay.open("outlay.db", key="outlay_x")
+def test_a_key_opens_its_part_of_the_ledger_and_no_key_none(
+    kept: outlay.Ledger, serving: Served, clock: outlay.FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.record(**CENT, project="secret", id="secret")
+    _, key = make_key(kept.store, clock, roles=["ingest", "read"], scope={"project": "video"})
+    _, other = make_key(kept.store, clock, roles=["admin"])
+    serving.stop()  # The server reads keys anew every second; so it has them at once.
+    serving.start()
+    with pytest.raises(outlay.AccessDenied) as nobody:
+        outlay.open(serving.address, clock=clock)
+    assert nobody.value.code == "key_required"
+    monkeypatch.setenv("OUTLAY_KEY", key)
+    with outlay.open(serving.address, clock=clock) as remote:
+        assert remote.record(**CENT).event.project == "video"
+        assert remote.costs().events == 1
+        with remote.reserve(**CENT) as held:
+            assert held.settle(usage={"output_tokens": 1_000}).event.project == "video"
+        with pytest.raises(outlay.AccessDenied):
+            remote.record(**CENT, project="secret")
+        with pytest.raises(outlay.NotFound):
+            remote.event("secret")
+        with pytest.raises(outlay.AccessDenied):
+            remote.budget("mine", limit="1", window="day")
+    with outlay.open(serving.address, clock=clock, key=other) as admin:
+        assert admin.costs("project").events == 3
+
+
+def test_an_address_or_key_that_cannot_be_right_is_refused_at_once(clock: outlay.FrozenClock) -> None:
+    for address, key in (
+        ("http://127.0.0.1:1", "not\nakey"),
+        ("https://user:secret@example.com", None),
+        ("https://", None),
+        ("outlay.db", "outlay_x"),
+    ):
+        with pytest.raises(outlay.InvalidInput) as wrong:
+            outlay.open(address, clock=clock, key=key)
+        assert "secret" not in wrong.value.message

@@ -78,3 +78,25 @@ def test_a_server_that_stops_ends_its_streams(memory: outlay.Ledger) -> None:
         list(told)
         stopping.join(10)
         assert not stopping.is_alive()
+
+
+def test_a_filter_that_no_receipt_can_have_is_refused_before_the_stream_begins(memory: outlay.Ledger) -> None:
+    with served(memory) as server:
+        refused = httpx.get(f"{server.address}/v1/live?where.meter=images")
+    assert refused.status_code == 422
+
+
+def test_many_subscribers_are_told_the_same_and_one_who_lags_far_behind_too(memory: outlay.Ledger) -> None:
+    memory.record_many([{**CENT, "id": f"old{number}", "user": "ann"} for number in range(1_200)])
+    with served(memory) as server:
+        address = f"{server.address}/v1/live?seconds=1.2"
+        with (
+            httpx.stream("GET", address, headers={"last-event-id": "0"}) as lagging,
+            httpx.stream("GET", f"{address}&where.user=bert") as other,
+        ):
+            told, else_told = frames(lagging), frames(other)
+            next(else_told)
+            memory.record(**CENT, user="bert", id="new")
+            seen, seen_else = list(told), list(else_told)
+    assert sum(len(data["receipts"]) + data["more"] for _, event, data in seen if event == "receipts") == 1_201
+    assert [one["id"] for _, _, data in seen_else for one in data["receipts"]] == ["new"]

@@ -1,22 +1,27 @@
 """Live receipts as server-sent events: few frames, each of what is new, the rest as a count.
 
-A subscriber is never waited for and nothing is queued for it: each frame is read from the ledger behind the place
-that it has reached, so a slow one gets fewer and fuller frames. The id of a frame is that place, the watermark.
+A subscriber is never waited for and nothing is queued for it: the newest entries are read once for all, and each
+frame is what lies behind the place that its subscriber has reached, so a slow one gets fewer and fuller frames. The id
+of a frame is that place, the watermark.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from outlay.clock import isoformat
+from outlay.errors import LedgerError
 from outlay.faces.server.routes.answering import (
     PROBLEMS,
     WHERE,
@@ -29,13 +34,16 @@ from outlay.faces.server.routes.answering import (
 )
 from outlay.faces.server.state import ServerState
 from outlay.ledger.store import EntryFilter
+from outlay.ledger.tallies import check_entry_filter, matches
 from outlay.model import Entry
 
+logger = logging.getLogger("outlay.server")
 router = APIRouter(tags=["live"], responses=PROBLEMS)
 
 FRAME_S: Final = 0.25
 FRAME_RECEIPTS: Final = 50
 LOOK_MAX: Final = 1_000
+TAIL_MAX: Final = 5_000
 SILENCE_S: Final = 15.0
 _TEXT: Final = {"type": "string"}
 _EVENT: Final = {
@@ -55,12 +63,52 @@ LastEventId = Annotated[str | None, Header(description="the id of the last frame
 Seconds = Annotated[float | None, Query(description="end the stream after so many seconds", ge=0, le=86_400)]
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """What is new behind a place: the newest receipts, and how many more there were."""
+class Tail:
+    """The newest entries of a ledger, read once for all subscribers of a server. Used on the server's loop only."""
 
-    place: int
-    entries: list[Entry]
-    more: int
+    def __init__(self, state: ServerState) -> None:
+        """Begins at the ledger's end when it is first asked."""
+        self._store = state.ledger.store
+        self._entries: deque[Entry] = deque(maxlen=TAIL_MAX)
+        self._reading = asyncio.Lock()
+        self._read_s = 0.0
+        self._began = -1
+        self.place = 0
+
+    async def fresh(self) -> None:
+        """Read what is new, unless that was done a moment ago."""
+        async with self._reading:
+            loop = asyncio.get_running_loop()
+            if self._began >= 0 and loop.time() - self._read_s < FRAME_S / 2:
+                return
+            if self._began < 0:
+                self._began = self.place = await in_thread(self._newest)
+            while new := await in_thread(partial(self._behind, {}, self.place)):
+                self._entries.extend(new)
+                self.place = new[-1].seq
+            self._read_s = loop.time()
+
+    async def behind(self, where: Filter, place: int) -> tuple[list[Entry], int]:
+        """Entries behind a place that a filter lets through, and how far was looked."""
+        if place >= self.place:
+            return [], place
+        first = self._entries[0].seq if self._entries else self.place + 1
+        if place >= self._began and place + 1 >= first:
+            return [one for one in self._entries if one.seq > place and matches(one, where)], self.place
+        # Further back than the tail reaches: a subscriber who comes back after a while.
+        found = await in_thread(partial(self._behind, where, place))
+        return found, found[-1].seq if len(found) == LOOK_MAX else self.place
+
+    def _newest(self) -> int:
+        newest = next(iter(self._store.entries(EntryFilter(newest_first=True, live_only=False), 1)), None)
+        return 0 if newest is None else newest.seq
+
+    def _behind(self, where: Filter, place: int) -> list[Entry]:
+        chosen = EntryFilter(where=where, live_only=False, after=place)
+        return list(islice(self._store.entries(chosen, LOOK_MAX), LOOK_MAX))
+
+
+_tails: WeakKeyDictionary[ServerState, Tail] = WeakKeyDictionary()
 
 
 @router.get("/v1/live", responses=STREAM, openapi_extra=WHERE, response_class=Response)
@@ -69,6 +117,7 @@ async def live(
 ) -> Response:
     """Receipts as they are recorded: at most 4 frames a second of 50 receipts each, the rest as a count."""
     where = filter_of(request, caller)
+    check_entry_filter(where)
     place = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     stream = _frames(request, state, where, place, seconds)
@@ -80,15 +129,20 @@ async def _frames(
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     ends_s = None if seconds is None else loop.time() + seconds
-    if place is None:
-        place = await in_thread(lambda: _newest(state))
+    tail = _tails.setdefault(state, Tail(state))
+    await tail.fresh()
+    place = tail.place if place is None else place
     yield b"retry: 1000\nid: %d\nevent: begin\ndata: {}\n\n" % place
     said_s = loop.time()
     while not state.stopping.is_set() and (ends_s is None or loop.time() < ends_s):
-        frame = await in_thread(partial(_behind, state, where, place))
-        place = frame.place
-        if frame.entries:
-            yield _told(frame, state.ledger.currency)
+        found: list[Entry] = []
+        try:
+            await tail.fresh()
+            found, place = await tail.behind(where, place)
+        except LedgerError as error:
+            logger.warning("live receipts wait (%s)", error.code)
+        if found:
+            yield _told(found, place, state.ledger.currency)
             said_s = loop.time()
         elif loop.time() - said_s > SILENCE_S:
             yield b": still there\n\n"
@@ -106,23 +160,11 @@ async def _pause(state: ServerState, seconds: float) -> None:
         return
 
 
-def _newest(state: ServerState) -> int:
-    """The place of the newest entry."""
-    newest = next(iter(state.ledger.store.entries(EntryFilter(newest_first=True, live_only=False), 1)), None)
-    return 0 if newest is None else newest.seq
-
-
-def _behind(state: ServerState, where: Filter, place: int) -> Frame:
-    """Up to a thousand entries behind a place: the last 50 in full, the others as a count."""
-    chosen = EntryFilter(where=where, live_only=False, after=place)
-    found = list(islice(state.ledger.store.entries(chosen, LOOK_MAX), LOOK_MAX))
+def _told(found: list[Entry], place: int, currency: str) -> bytes:
+    """A frame: the last 50 in full, the others as a count."""
     told = found[-FRAME_RECEIPTS:]
-    return Frame(place=found[-1].seq if found else place, entries=told, more=len(found) - len(told))
-
-
-def _told(frame: Frame, currency: str) -> bytes:
-    body = {"receipts": [_receipt(entry, currency) for entry in frame.entries], "more": frame.more}
-    return b"id: %d\nevent: receipts\ndata: %s\n\n" % (frame.place, msgspec.json.encode(body))
+    body = {"receipts": [_receipt(entry, currency) for entry in told], "more": len(found) - len(told)}
+    return b"id: %d\nevent: receipts\ndata: %s\n\n" % (place, msgspec.json.encode(body))
 
 
 def _receipt(entry: Entry, currency: str) -> dict[str, Any]:
