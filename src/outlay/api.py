@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, Unpack
 from msgspec.structs import replace
 
 from outlay.alerting import LedgerAlerts
+from outlay.analysing import LedgerAnalysis
 from outlay.answers import Repricing
 from outlay.arguments import (
     EventFields,
@@ -29,6 +30,8 @@ from outlay.calls import Call, Function, attributed, inherited, told, tracked_fu
 from outlay.capture.estimates import checked_rule, with_estimate
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, FIELDS, build_event
+from outlay.capture.seen import Seen
+from outlay.capture.seen import told as told_by
 from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock
 from outlay.errors import InvalidInput, PriceBookError
@@ -58,7 +61,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerAlerts):
+class Ledger(LedgerAlerts, LedgerAnalysis):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None
@@ -76,7 +79,7 @@ class Ledger(LedgerAlerts):
         self.reserver = Reserver(self.recorder, store.currency)
         self.closed = False
         self.capture_failures: Counter[str] = Counter()
-        self.spool = Spool(spool_folder, self.recorder.record_group) if spool_folder else None
+        self.spool = Spool(spool_folder, self.recorder.record_group, self.events_seen) if spool_folder else None
         if self.spool is not None:
             self.spool.adopt()
 
@@ -169,6 +172,26 @@ class Ledger(LedgerAlerts):
             return Receipt(calls[0], NOT_KEPT[found.found], self.currency, self.recorder.rate(calls[0]))
         receipts = [self._keep(call, wait) for call in calls]
         return receipts[0]
+
+    def keep_seen(self, seen: Seen) -> None:
+        """Keep a call as a wrapper saw it. It is read when the spool is drained, so that the call need not wait; at
+        once where somebody listens, or the ledger has no spool.
+        """
+        if self.spool is not None and not is_heard() and self.spool.append_seen(seen):
+            return
+        for event in self.events_seen(seen):
+            self._keep(event, wait=False)
+
+    def events_seen(self, seen: Seen) -> list[UsageEvent]:
+        """The events of a call as it was seen; none where it used nothing, or its work still runs."""
+        found = told_by(seen)
+        if (seen.is_get and found.found == "none") or (
+            found.found in NOT_KEPT and found.status is not Status.FAILED
+        ):
+            return []
+        calls = self.calls_found(found, seen.fields)
+        ids = (f"{seen.id}+{number}" if number else seen.id for number in range(len(calls)))
+        return [build_event(call, seen.at, self.currency, id=id) for call, id in zip(calls, ids, strict=True)]
 
     def record_call(self, fields: Mapping[str, Any], response: object | None, *, measured: bool = False) -> Receipt:
         """Keep a finished call of `track` or `tracked`, and the calls of other services that its response tells.

@@ -25,6 +25,7 @@ BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say when."}
 
 INHERITED = {
     *("add_rate", "attribute", "calls_found", "calls_told", "client_watcher", "keep_call", "keep_extraction"),
+    *("anomalies", "compare", "forecast", "judge_anomaly"),
     *("estimate", "record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
 }
 """What needs no word of its own for a server: it stands on what does."""

@@ -337,8 +337,8 @@ def explain(
     """The episode with what explains it: the values whose own rise is at least a fifth of the whole, greatest first.
 
     `during` are amounts by the dimensions `by` within the episode, `usual` the same in earlier times as long. What
-    each value usually costs is the mean of those. Within a dimension the rises add up to that of the whole;
-    dimensions of which only one value was ever seen explain nothing and are left out.
+    each value usually costs is the mean of those. Dimensions of which only one value was seen explain nothing and
+    are left out.
     """
     causes: list[Cause] = []
     for place, dimension in enumerate(by):
