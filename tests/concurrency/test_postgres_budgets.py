@@ -73,7 +73,7 @@ def rounds_of(url: str, rounds: int, seconds: float) -> Rounds:
 def test_threads_and_four_and_eight_processes_get_exactly_ten_time_boxed(
     new_postgres_ledger: Callable[[], str],
 ) -> None:
-    assert sum(rounds_of(new_postgres_ledger(), 1_000, seconds=5).kinds.values()) > 1
+    assert sum(rounds_of(new_postgres_ledger(), 1_000, seconds=3).kinds.values()) > 1
 
 
 @pytest.mark.soak

@@ -150,7 +150,7 @@ def a_run(server: PostgresServer, folder: Path, seconds: float) -> None:
 def test_what_was_acknowledged_is_there_once_after_restarts_cuts_and_kills_time_boxed(
     durable_postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    a_run(durable_postgres, tmp_path, seconds=8)
+    a_run(durable_postgres, tmp_path, seconds=6)
 
 
 @pytest.mark.soak
