@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from outlay.faces.cli import alerting, asking, budgeting, importing, keeping, migrating, prices, recording, serving
+from outlay.faces.cli import (
+    alerting,
+    analysing,
+    asking,
+    budgeting,
+    importing,
+    keeping,
+    migrating,
+    prices,
+    recording,
+    serving,
+)
 from outlay.faces.cli.demo import demo
 from outlay.faces.cli.exits import MEANINGS, ErrorsInOneLine
 
@@ -52,6 +63,9 @@ for name, command in (
     ("job", asking.job),
     ("event", asking.event),
     ("explain", asking.explain),
+    ("forecast", analysing.forecast),
+    ("anomalies", analysing.anomalies),
+    ("compare", analysing.compare),
     ("finish", recording.finish),
     ("correct", recording.correct),
     ("reprice", recording.reprice),
