@@ -51,7 +51,9 @@ def forecast(
 ) -> None:
     """What the present day, week, month, quarter or year will have cost at its end.
 
-    With intervals of 80 and 95 %, and how much there was to learn from. For example: outlay forecast month --by feature
+    With intervals of 80 and 95 %, and how much there was to learn from.
+
+    For example: outlay forecast month --by feature
     """
     from outlay.faces.cli.analysis_tables import table_of_forecast
 
@@ -61,7 +63,7 @@ def forecast(
         raise InvalidInput(f"window {window[:40]!r} is none of {', '.join(WINDOWS)}", code="unknown_window")
     with opened(ledger) as book:
         names = read_names(",".join(by or ()))
-        found = book.forecast(chosen, by=names, where=read_filter(where), zone=zone, limit=limit)  # type: ignore[arg-type]  # one of WINDOWS
+        found = book.forecast(chosen, by=names, where=read_filter(where), zone=zone, limit=limit)
         show(table_of_forecast(found), form)
 
 
@@ -147,8 +149,10 @@ def compare(
 ) -> None:
     """Two periods, releases, models, tags or users side by side, and what the change is made of.
 
-    Without periods: the last seven whole days and the seven before. For example: outlay compare --before 60 --after 30
-    --user u42, or outlay compare --where-before tag.release=1.4 --where-after tag.release=1.5
+    Without periods: the last seven whole days and the seven before.
+
+    For example: outlay compare --before 60 --after 30 --user u42, or
+    outlay compare --where-before tag.release=1.4 --where-after tag.release=1.5
     """
     from outlay.faces.cli.analysis_tables import table_of_comparison
 

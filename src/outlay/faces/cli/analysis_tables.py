@@ -105,7 +105,20 @@ def table_of_anomalies(found: Sequence[Episode], currency: str, zone: str) -> Ta
         for episode in found
     ]
     note = "" if found else "nothing unusual"
-    return Table(ANOMALY_COLUMNS, rows, note=note, facts={"currency": currency, "zone": zone})
+    causes = {
+        episode.id: [
+            {
+                "dimension": cause.dimension,
+                "value": cause.value,
+                "expected": Money(cause.expected, currency),
+                "actual": Money(cause.actual, currency),
+                "rise": Money(cause.rise, currency),
+            }
+            for cause in episode.causes
+        ]
+        for episode in found
+    }
+    return Table(ANOMALY_COLUMNS, rows, note=note, facts={"currency": currency, "zone": zone, "causes": causes})
 
 
 def _what(episode: Episode) -> str:
