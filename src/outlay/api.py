@@ -26,7 +26,7 @@ from outlay.arguments import (
 )
 from outlay.bills import ImportedStatement, import_rows
 from outlay.budgets.tokenizer import tiktoken_counter
-from outlay.calls import Call, Function, attributed, inherited, told, tracked_function
+from outlay.calls import Call, Function, attributed, inherited, is_heard, told, tracked_function
 from outlay.capture.estimates import checked_rule, with_estimate
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, FIELDS, build_event
@@ -160,10 +160,15 @@ class Ledger(LedgerAlerts, LedgerAnalysis):
             status_code=status_code,
         )
         rule = self.estimate if estimate is None else checked_rule(estimate)
-        if rule is not None:
-            count = tiktoken_counter(ENCODING) if rule == "tiktoken" else None
-            found = with_estimate(found, response, request_body, rule, count)
-        return self.keep_extraction(found, fields, wait=wait)
+        return self.keep_extraction(self.estimated(found, response, request_body, rule), fields, wait=wait)
+
+    @staticmethod
+    def estimated(found: Extraction, response: object, request: object, rule: str | None) -> Extraction:
+        """An extraction without usage with an estimate in its place, by the rule, if there is one."""
+        if rule is None:
+            return found
+        count = tiktoken_counter(ENCODING) if rule == "tiktoken" else None
+        return with_estimate(found, response, request, rule, count)
 
     def keep_extraction(self, found: Extraction, fields: Mapping[str, Any], *, wait: bool = True) -> Receipt:
         """Keep what `capture.extract` read from an answer; `fields` are what the caller says on top."""
@@ -185,9 +190,7 @@ class Ledger(LedgerAlerts, LedgerAnalysis):
     def events_seen(self, seen: Seen) -> list[UsageEvent]:
         """The events of a call as it was seen; none where it used nothing, or its work still runs."""
         found = told_by(seen)
-        if (seen.is_get and found.found == "none") or (
-            found.found in NOT_KEPT and found.status is not Status.FAILED
-        ):
+        if (seen.is_get and found.found == "none") or (found.found in NOT_KEPT and found.status is not Status.FAILED):
             return []
         calls = self.calls_found(found, seen.fields)
         ids = (f"{seen.id}+{number}" if number else seen.id for number in range(len(calls)))

@@ -108,6 +108,11 @@ def observe(observer: Listener) -> Callable[[], None]:
     return stop
 
 
+def is_heard() -> bool:
+    """Whether somebody listens to what is recorded here."""
+    return _listener.get() is not None
+
+
 def told(receipt: Receipt) -> Receipt:
     """Tell whoever listens of a receipt, which is given back."""
     for observer in _observers:

@@ -21,6 +21,8 @@ from typing import Final
 
 import msgspec
 
+from outlay.capture.plain import ODD
+from outlay.capture.seen import Seen
 from outlay.errors import LedgerError, LedgerFull, LedgerReadOnly, OutlayError
 from outlay.model import Recorded, UsageEvent
 
@@ -31,17 +33,26 @@ DRAIN_INTERVAL_S: Final = 0.05
 _HEADER: Final = struct.Struct("<II")
 _PAYLOAD_BYTES_MAX: Final = 1 << 20
 
+_SEEN: Final = b"\xc1"
+"""The first byte of a call as it was seen; MessagePack never begins with it."""
+
 RecordGroup = Callable[[Sequence[UsageEvent]], list[Recorded]]
 """Books a group of events; the outcomes in order."""
+
+EventsSeen = Callable[[Seen], list[UsageEvent]]
+"""The events of a call as it was seen."""
 
 
 class Spool:
     """This process's spool file in a folder, and the adopter of files that dead processes left there."""
 
-    def __init__(self, folder: Path, record_group: RecordGroup) -> None:
-        """`folder` is made at the first append; `record_group` books what is drained."""
+    def __init__(self, folder: Path, record_group: RecordGroup, events_seen: EventsSeen | None = None) -> None:
+        """`folder` is made at the first append; `record_group` books what is drained, `events_seen` reads what was
+        only seen.
+        """
         self._folder = folder
         self._record_group = record_group
+        self._events_seen = events_seen
         self._lock = threading.Lock()
         self._draining = threading.Lock()
         self._encode = msgspec.msgpack.Encoder().encode
@@ -58,7 +69,17 @@ class Spool:
 
     def append(self, event: UsageEvent) -> None:
         """Keep one event, surviving kill -9 from here on. Raises LedgerFull or LedgerReadOnly."""
-        payload = self._encode(event)
+        self._append(self._encode(event))
+
+    def append_seen(self, seen: Seen) -> bool:
+        """Keep a call as it was seen, as durably; False for one that is too long to be kept so."""
+        payload = _SEEN + self._encode(seen)
+        if len(payload) > _PAYLOAD_BYTES_MAX:
+            return False
+        self._append(payload)
+        return True
+
+    def _append(self, payload: bytes) -> None:
         record = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         with self._lock:
             if self._descriptor < 0:
@@ -176,7 +197,7 @@ class Spool:
         booked = 0
         for start in range(0, len(payloads), DRAIN_GROUP):
             group = self._decoded(payloads[start : start + DRAIN_GROUP])
-            for event, recorded in zip(group, self._record_group(group), strict=True):
+            for event, recorded in zip(group, self._record_group(group) if group else (), strict=True):
                 if recorded.message:
                     self._reject(event, recorded)
                 else:
@@ -187,11 +208,18 @@ class Spool:
         events = []
         for payload in payloads:
             try:
-                events.append(self._decode(payload))
-            except msgspec.DecodeError:
+                if payload[:1] == _SEEN:
+                    events.extend(self._read_seen(payload[1:]))
+                else:
+                    events.append(self._decode(payload))
+            except (msgspec.DecodeError, *ODD):
                 # Sound bytes that this version cannot read, so another version's: kept, not guessed at.
                 self._keep_torn(self._folder / f"unread-{os.urandom(4).hex()}", payload)
         return events
+
+    def _read_seen(self, payload: bytes) -> list[UsageEvent]:
+        seen = _decode_seen(payload)
+        return [] if self._events_seen is None else self._events_seen(seen)
 
     def _reject(self, event: UsageEvent, recorded: Recorded) -> None:
         """Keep what the ledger refused (a reused id with another body), so that nothing is lost."""
@@ -248,6 +276,7 @@ class Spool:
         self._wake, self._stop = threading.Event(), threading.Event()
 
 
+_decode_seen = msgspec.msgpack.Decoder(Seen).decode
 _spools: list[Spool] = []
 
 

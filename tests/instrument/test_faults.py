@@ -276,12 +276,12 @@ def test_a_full_disk_never_fails_a_call_and_is_told(
 def test_a_bug_in_the_reading_never_fails_a_call(
     memory: outlay.Ledger, server: PlaybackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from outlay.instrument import calls
+    from outlay.capture import seen
 
     def broken(*_: object, **__: object) -> object:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(calls, "extract", broken)
+    monkeypatch.setattr(seen, "extract", broken)
     server.play(whole(CHAT))
     with memory.watch(_openai(server)) as client:
         assert _ask(client).id == "chatcmpl-1"

@@ -9,18 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, copy_context
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
-from outlay.capture.detect import UNKNOWN, is_known_host
-from outlay.capture.extract import Extraction, extract
-from outlay.capture.streams import Reading, decode
+from outlay.calls import inherited
+from outlay.capture.extract import extract
+from outlay.capture.intake import make_id
+from outlay.capture.requests import request_of
+from outlay.capture.seen import Seen, bare, bare_headers, bare_request, told
+from outlay.capture.streams import Reading, decode, read
 from outlay.instrument.clients import safely
 from outlay.instrument.streaming import Keeper
-from outlay.model import Basis, Status
 
 if TYPE_CHECKING:
     from outlay.instrument.reserved import Held
@@ -30,18 +29,7 @@ if TYPE_CHECKING:
 CURRENT: Final[ContextVar[Operation | None]] = ContextVar("outlay_operation", default=None)
 """The operation under way here: what is sent inside it belongs to it, and another one inside it is a part of it."""
 
-_CANCELLED: Final = ("CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit")
-_UNSENT: Final = (
-    "ConnectError",
-    "ConnectTimeout",
-    "PoolTimeout",
-    "ConnectTimeoutError",
-    "EndpointConnectionError",
-    "ClientConnectorError",
-    "ClientConnectorDNSError",
-    "UnsupportedProtocol",
-)
-"""Exceptions after which a provider cannot have done, and billed, any work."""
+_NO_FIELDS: Final[Mapping[str, Any]] = {}
 
 
 class Whole:
@@ -178,21 +166,60 @@ class Operation:
         exchange = self.exchange
         if exchange is None:
             return
-        ledger = self.watch.ledger
         lines = batch_lines(exchange)
         if lines or self.lines_kept:
             for line in lines:
                 self._keep_line(line)
             return
-        found = self._told(exchange)
-        fields = self._fields(found)
+        ledger = self.watch.ledger
+        answer = exchange.answer()
+        seen = self._seen(exchange, answer)
+        if seen is None or self.held is not None or self.watch.holds or ledger.estimate is not None:
+            self._keep_now(exchange, answer, seen)
+        else:
+            ledger.keep_seen(seen)
+
+    def _keep_now(self, exchange: Exchange, answer: object, seen: Seen | None) -> None:
+        """Read the answer here: it settles a reservation, or is read from what is not kept any longer."""
+        ledger = self.watch.ledger
+        whole = answer if seen is None or exchange.keeper is None else None
+        seen = seen or self._made(exchange, request_of(exchange.request), Reading())
+        found = told(seen, whole)
         held = self.held or self.watch.held_for(found.call_key)
         if held is not None:
-            held.settle(ledger, self.watch, found, fields, exchange)
+            held.settle(ledger, self.watch, found, seen.fields, exchange)
             return
-        if found.found == "none" and exchange.method == "GET":
+        if found.found == "none" and seen.is_get:
             return
-        ledger.keep_extraction(found, fields, wait=False)
+        if whole is not None:
+            found = ledger.estimated(found, whole, exchange.request, ledger.estimate)
+        ledger.keep_extraction(found, seen.fields, wait=False)
+
+    def _seen(self, exchange: Exchange, answer: object) -> Seen | None:
+        """The call, bare of every text; None where a text that is billed by its length is too long to be kept so."""
+        request = bare_request(request_of(exchange.request))
+        return None if request is None else self._made(exchange, request, read(answer))
+
+    def _made(self, exchange: Exchange, request: Mapping[str, Any], reading: Reading) -> Seen:
+        now = self.watch.ledger.clock.now()
+        kept = exchange.keeper is not None and exchange.keeper.body is None  # What passed is bare already.
+        return Seen(
+            id=make_id(now),
+            at=now,
+            url=exchange.url,
+            provider=self.provider,
+            any_provider=self.sdk.any_provider and self.provider == self.sdk.provider,
+            request=dict(request),
+            frames=[dict(frame) if kept else bare(frame) for frame in reading.frames],
+            headers=bare_headers(exchange.headers),
+            status_code=exchange.status_code,
+            streamed=reading.streamed,
+            ended=reading.ended,
+            opaque=reading.opaque,
+            error=exchange.error or (self.failure if exchange.status_code is None else ""),
+            is_get=exchange.method == "GET",
+            fields=self._fields(),
+        )
 
     def keep_line(self, frame: Mapping[str, Any]) -> bool:
         """Keep one answer of a batch as it passes; False for what is none."""
@@ -203,65 +230,14 @@ class Operation:
         return True
 
     def _keep_line(self, line: Mapping[str, Any]) -> None:
-        self.watch.ledger.keep_extraction(extract(line, provider=self.provider), {}, wait=False)
+        self.watch.ledger.keep_extraction(extract(line, provider=self.provider), _NO_FIELDS, wait=False)
 
-    def _told(self, exchange: Exchange) -> Extraction:
-        url, answer = address(exchange), exchange.answer()
-        open_to_any = self.sdk.any_provider and self.provider == self.sdk.provider
-        provider = None if open_to_any else told_provider(self, exchange)
-        found = extract(
-            answer, provider=provider, url=url, request=exchange.request, status_code=exchange.status_code
-        )
-        if provider is None and found.provider in (UNKNOWN, "compatible"):
-            found = extract(
-                answer, provider=self.provider, url=url, request=exchange.request, status_code=exchange.status_code
-            )
-        return self._marked(found, exchange)
-
-    def _marked(self, found: Extraction, exchange: Exchange) -> Extraction:
-        """With the mark of what did not come to its end."""
-        error = exchange.error or (self.failure if exchange.status_code is None else "")
-        if not error or found.status is not Status.OK or found.found == "none":
-            return found
-        if exchange.status_code is not None and not found.cut and (found.usage or error == CLOSED):
-            return found  # All was told before the stream was left.
-        status = Status.CANCELLED if error in _CANCELLED or error == CLOSED else Status.FAILED
-        came = "the answer broke off" if exchange.status_code is not None else "no answer came"
-        note = () if error in _UNSENT else (f"{came}: the provider may bill more than this",)
-        return replace(
-            found,
-            status=status,
-            error=None if error == CLOSED else error,
-            basis=Basis.MEASURED if error in _UNSENT else Basis.ESTIMATED,
-            found="usage" if found.usage else "missing",
-            notes=(*(one for one in found.notes if not one.startswith("the answer bears no usage")), *note),
-        )
-
-    def _fields(self, found: Extraction) -> dict[str, Any]:
-        spent = Decimal(round((time.monotonic() - self.began_s) * 1_000_000)) / 1_000_000
-        fields: dict[str, Any] = {"duration_s": spent}
+    def _fields(self) -> dict[str, Any]:
+        fields = dict(inherited(_NO_FIELDS))
+        fields["duration_s"] = round(time.monotonic() - self.began_s, 6)
         if self.attempts > 1:
             fields["parameters"] = {"attempts": self.attempts}
         return fields
-
-
-def address(exchange: Exchange) -> str:
-    """The address, as far as it says something: of a host that no file names only the path."""
-    return exchange.url if is_known_host(exchange.url) else urlsplit(exchange.url).path or "/"
-
-
-def told_provider(operation: Operation, exchange: Exchange) -> str | None:
-    """The provider where the address does not tell it."""
-    return None if is_known_host(exchange.url) else operation.provider
-
-
-CLOSED: Final = "closed"
-"""What is said of a stream that the program closed, or forgot, before its end."""
-
-
-def unsent(error: str) -> bool:
-    """Whether after this exception a provider cannot have done any work."""
-    return error in _UNSENT
 
 
 def may_be_batch(method: str, url: str) -> bool:

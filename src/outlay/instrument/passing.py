@@ -8,7 +8,7 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from outlay.instrument.calls import CLOSED
+from outlay.capture.seen import CLOSED
 from outlay.instrument.clients import safely
 from outlay.instrument.streaming import Keeper, UsageHider
 

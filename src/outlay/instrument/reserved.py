@@ -17,9 +17,10 @@ import msgspec
 from outlay.budgets.bounds import bound
 from outlay.capture.extract import extract
 from outlay.capture.requests import request_of
+from outlay.capture.seen import CLOSED, address, told_provider, unsent
 from outlay.capture.streams import Reading
 from outlay.errors import LedgerError, OutlayError
-from outlay.instrument.calls import CLOSED, Exchange, Operation, address, told_provider, unsent
+from outlay.instrument.calls import Exchange, Operation
 from outlay.instrument.clients import safely
 from outlay.model import Basis, BudgetAction, Quantity, Status
 
@@ -157,7 +158,10 @@ def _plan(operation: Operation, exchange: Exchange) -> Plan | None:
     watch, ledger = operation.watch, operation.watch.ledger
     body = dict(_plain(exchange.request))
     found = extract(
-        Reading(), provider=told_provider(operation, exchange), url=address(exchange), request=exchange.request
+        Reading(),
+        provider=told_provider(exchange.url, operation.provider),
+        url=address(exchange.url),
+        request=exchange.request,
     )
     if found.found == "none" or (found.found == "unknown" and "model" not in body):
         return None

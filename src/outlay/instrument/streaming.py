@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from outlay.capture.seen import bare
 from outlay.capture.streams import Reading, decode, event_stream, unwrapped
 from outlay.instrument.clients import say_once
 
@@ -22,50 +23,13 @@ LINE_BYTES_MAX: Final = 16 << 20
 FrameTaker = Callable[[Mapping[str, Any]], bool]
 """Takes a frame for itself, or leaves it (False)."""
 
-_LIST_MAX: Final = 512
-_DEEP: Final = 24
 _PRELUDE: Final = 12
-_STRING: Final = "-"
-"""What stands where a text stood, so that its place is still seen."""
-
 _TELLING: Final = re.compile(
     rb"(?i)usage|tokens?\W|token_?count|metric|billed|error|_stop|stop_|finish_?reason\"\s*:\s*\"|\"(?:response\.)?"
     rb"(?:completed|complete|done|failed|cancell?ed|incomplete|expired|stream-end|message-end|stop)\"|block_?reason"
     rb"|\"status\"|\"cost|duration|\.done\"|\.completed\"|\"event_type\""
 )
 """What a frame has that may say something about usage or the end; others are looked at only at a stream's start."""
-
-_TEXTS: Final = frozenset(
-    (
-        *("text", "content", "delta", "arguments", "thinking", "partial_json", "signature", "refusal", "reasoning"),
-        *("b64_json", "partial_image_b64", "data", "bytes", "audio", "audio_base64", "bytesBase64Encoded"),
-        *("transcript", "output", "output_text", "outputText", "reasoning_content", "summary", "input", "message"),
-        *("inlineData", "encrypted_content", "code", "generation", "completion"),
-    )
-)
-"""Members whose texts are of a prompt or an output."""
-
-_WORD: Final = re.compile(r"[A-Za-z0-9_.:/@+ -]{0,128}\Z")
-
-
-def wordless(value: object, depth: int = 0) -> Any:
-    """A frame without its texts: numbers, names and ids stay."""
-    if isinstance(value, dict):
-        if depth > _DEEP:
-            return {}
-        return {
-            key: (_STRING if key in _TEXTS and isinstance(item, str | bytes) and item else wordless(item, depth + 1))
-            for key, item in value.items()
-        }
-    if isinstance(value, str):
-        return value if _WORD.match(value) else _STRING
-    if isinstance(value, bytes | bytearray):
-        return _STRING
-    if isinstance(value, list):
-        if value and isinstance(value[0], int | float) and len(value) > 16:
-            return [0]  # A vector: that it is there says what the answer is.
-        return [wordless(item, depth + 1) for item in value[:_LIST_MAX]]
-    return value
 
 
 class Keeper:
@@ -112,12 +76,12 @@ class Keeper:
     def add(self, frame: Mapping[str, Any]) -> None:
         """Keep one parsed frame, without its texts."""
         self._seen += 1
-        bare = wordless(unwrapped(frame))
-        if self._each is not None and self._each(bare):
+        kept = bare(unwrapped(frame))
+        if self._each is not None and self._each(kept):
             return
         if len(self.frames) >= FRAMES_MAX:
             del self.frames[FRAMES_FIRST]  # Of what is told again and again the last counts.
-        self.frames.append(bare)
+        self.frames.append(kept)
 
     @property
     def body(self) -> bytes | None:

@@ -49,6 +49,11 @@ class Watch:
             self._held.pop(next(iter(self._held)))
         self._held[call_key] = held
 
+    @property
+    def holds(self) -> bool:
+        """Whether reservations of work that still runs wait for its end."""
+        return bool(self._held)
+
     def held_for(self, call_key: str | None) -> Held | None:
         """The reservation that waits for this answer, if any; it is handed out once."""
         return self._held.pop(call_key, None) if call_key and self._held else None
