@@ -1,8 +1,8 @@
 """Live receipts as server-sent events: few frames, each of what is new, the rest as a count.
 
 A subscriber is never waited for and nothing is queued for it: the newest entries are read once for all, and each
-frame is what lies behind the place that its subscriber has reached, so a slow one gets fewer and fuller frames. The id
-of a frame is that place, the watermark.
+frame is what lies behind the place that its subscriber has reached, so a slow one gets fewer and fuller frames. The
+id of a frame is that place, the watermark.
 """
 
 from __future__ import annotations
