@@ -34,8 +34,14 @@ FAST: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": 
 DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 """For tests of faults and for measurements: as a server is run."""
 
-# Ends the server as soon as nobody holds the other end of its input, so also after a kill -9 of the tests.
-_GUARD: Final = 'exec 3<&0; "$@" 3<&- & server=$!; { read -r _ <&3; kill -QUIT $server; } 2>/dev/null & wait $server'
+# Ends the server and deletes its folder as soon as nobody holds the other end of its input, also after a kill -9 of
+# the tests; a line on the input says that it is only stopped.
+_GUARD: Final = """
+exec 3<&0; folder=$1; shift
+"$@" 3<&- & server=$!
+{ read -r _ <&3 || { kill -QUIT $server; sleep 1; rm -rf "$folder"; }; } 2>/dev/null &
+wait $server
+"""
 _SIGNALS: Final = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "kill": signal.SIGKILL}
 _names = count(1)
 
@@ -151,7 +157,7 @@ class PostgresServer:
         chosen = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", self.binaries / "postgres", "-D", self._data, *chosen],
+                ["/bin/sh", "-c", _GUARD, "sh", self.folder, self.binaries / "postgres", "-D", self._data, *chosen],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -200,8 +206,9 @@ class PostgresServer:
         if self._process is None:
             return
         assert self._process.stdin is not None
-        if self._pid() is None:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(b"stopped\n")
+            self._process.stdin.flush()
         try:
             self._process.wait(START_S)
         finally:
