@@ -38,6 +38,8 @@ TURNS = 30
 PAIRS_A_TURN = 100
 EVENTS = 200_000
 FEW_USERS = 100
+SEEN_ONCE = (TURNS + 1) * PAIRS_A_TURN
+"""So many users are each called once: what a user costs a process that has not met it yet."""
 
 
 def pair(ledger: outlay.Ledger, **fields: Any) -> None:
@@ -172,19 +174,18 @@ def besides(budgets: int, users: int) -> list[Beside]:
         put_events(ledger, EVENTS)
         cap(ledger)
 
-    few = f"a budget each of {FEW_USERS:,} users"
+    few, once = f"a budget each of {FEW_USERS:,} users", f"… of {SEEN_ONCE:,}, each met once by this process"
     return [
         Beside("one budget", "one budget", cap),
         Beside(f"… and {budgets:,} budgets of others", "one budget", many_budgets),
         Beside(f"… and {EVENTS:,} events before", "one budget", many_events),
         Beside(few, few, lambda ledger: put_users(ledger, FEW_USERS), FEW_USERS),
-        Beside(
-            f"a budget each of {users:,} users, all over them", few, lambda ledger: put_users(ledger, users), users
-        ),
+        Beside(once, few, lambda ledger: put_users(ledger, SEEN_ONCE), SEEN_ONCE),
+        Beside(f"… of {users:,}, each met once", once, lambda ledger: put_users(ledger, users), users),
     ]
 
 
-def beside(folder: Path, budgets: int, users: int) -> dict[str, dict[str, float]]:
+def beside(folder: Path, budgets: int, users: int) -> dict[str, dict[str, Any]]:
     """A pair's median in ledgers that hold much beside it, and its ratio to the same in one that does not."""
     several = besides(budgets, users)
     taken: dict[str, list[int]] = {one.name: [] for one in several}
@@ -203,7 +204,10 @@ def beside(folder: Path, budgets: int, users: int) -> dict[str, dict[str, float]
                     if turn:
                         taken[one.name].append(time.perf_counter_ns() - began)
     found = {name: median(spent) / 1_000 for name, spent in taken.items()}
-    return {one.name: {"p50_us": found[one.name], "ratio": found[one.name] / found[one.against]} for one in several}
+    return {
+        one.name: {"p50_us": found[one.name], "ratio": found[one.name] / found[one.against], "against": one.against}
+        for one in several
+    }
 
 
 def load_ms(folder: Path, count: int) -> float:

@@ -288,11 +288,11 @@ def budgets(count: int, users: int) -> str:
         "What has no part in a call, "
         f"{found['turns']} turns of {found['pairs_a_turn']} pairs in one process (NORMAL):",
         "",
-        "| ledger | p50 wall µs a pair | of the same without |",
-        "|---|---|---|",
+        "| ledger | p50 wall µs a pair | ratio | to |",
+        "|---|---|---|---|",
     ]
     for name, one in found["beside"].items():
-        lines.append(f"| {name} | {one['p50_us']:,.0f} | {one['ratio']:.2f} |")
+        lines.append(f"| {name} | {one['p50_us']:,.0f} | {one['ratio']:.2f} | {one['against']} |")
     lines += [
         "",
         f"The first pair of a process beside {count:,} budgets, which it reads and compiles: "
