@@ -31,7 +31,6 @@ Keys = tuple[str | None, ...]
 SAME_KIND_PERCENT: Final = 20
 """An episode is of a kind with one that was judged if it is at most by so much more, by the step."""
 
-_NOTHING: Final = object()
 _NORMAL_80: Final = 1.2816
 """What four of five values of normal noise are below, in its deviations."""
 
@@ -123,10 +122,10 @@ class SpendSeries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """How much one value of a dimension (None: those without) cost during an episode, and in an usual such time."""
+    """How much one value of a dimension cost during an episode, and in a usual such time."""
 
     dimension: str
-    value: str | None
+    value: str
     actual: int
     expected: int
 
@@ -336,9 +335,8 @@ def explain(
 ) -> Episode:
     """The episode with what explains it: the values whose own rise is at least a fifth of the whole, greatest first.
 
-    `during` are amounts by the dimensions `by` within the episode, `usual` the same in earlier times as long. What
-    each value usually costs is the mean of those. Dimensions of which only one value was seen explain nothing and
-    are left out.
+    `during` are amounts by the dimensions `by` within the episode, `usual` the same in earlier times as long; what a
+    value usually costs is the mean of those. What has no value of a dimension explains nothing.
     """
     causes: list[Cause] = []
     for place, dimension in enumerate(by):
@@ -346,15 +344,14 @@ def explain(
             continue
         actual = _summed(during, place)
         before = [_summed(one, place) for one in usual]
-        values = {*actual, *(value for one in before for value in one)}
-        if len(values) < 2:
-            continue
-        for value in values:
+        for value, amount in actual.items():
+            if value is None:
+                continue
             mean = round_half_even(sum(one.get(value, 0) for one in before), len(before)) if before else 0
-            cause = Cause(dimension=dimension, value=value, actual=actual.get(value, 0), expected=mean)
-            if value is not None and 100 * cause.rise >= share_percent * max(episode.impact, 1):
+            cause = Cause(dimension=dimension, value=value, actual=amount, expected=mean)
+            if 100 * cause.rise >= share_percent * max(episode.impact, 1):
                 causes.append(cause)
-    causes.sort(key=lambda cause: (-cause.rise, list(by).index(cause.dimension), cause.value or ""))
+    causes.sort(key=lambda cause: (-cause.rise, list(by).index(cause.dimension), cause.value))
     return msgspec.structs.replace(episode, causes=tuple(causes[:most]))
 
 
@@ -366,8 +363,8 @@ def _summed(amounts: Mapping[Keys, int], place: int) -> dict[str | None, int]:
 
 
 def distinct(found: Iterable[Episode]) -> list[Episode]:
-    """Each thing once: without an episode that lies in the time of one before it and is of the same group, or of a
-    value that explains at least half of that one.
+    """Each thing once: without an episode in the time of one before it that is of the same group, or of which one's
+    group explains at least half of the other.
     """
     kept: list[Episode] = []
     for episode in found:
@@ -381,11 +378,14 @@ def _same_thing(known: Episode, other: Episode) -> bool:
         return False
     if (known.by, known.keys) == (other.by, other.keys):
         return True
-    named = dict(zip(other.by, other.keys, strict=True))
-    return any(
-        named.get(cause.dimension, _NOTHING) == cause.value and 2 * cause.rise >= known.impact
-        for cause in known.causes
-    )
+    return _caused(known, other) or _caused(other, known)
+
+
+def _caused(episode: Episode, other: Episode) -> bool:
+    """Whether the values of the other one's group explain at least half of this one."""
+    greatest = {(cause.dimension, cause.value): cause.rise for cause in episode.causes}
+    named = [(name, key or "") for name, key in zip(other.by, other.keys, strict=True) if name not in episode.by]
+    return bool(named) and all(2 * greatest.get(one, 0) >= max(episode.impact, 1) for one in named)
 
 
 def risen(before: int, after: int, percent: int = 20) -> bool:
