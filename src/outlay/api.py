@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar, Unpack
 
 from msgspec.structs import replace
 
-from outlay.alerting import LedgerAlerts
 from outlay.analysing import LedgerAnalysis
 from outlay.answers import Repricing
 from outlay.arguments import (
@@ -44,6 +43,7 @@ from outlay.pricing.rate import rate
 from outlay.reader import loop_runs
 from outlay.receipt import CANCELLED, JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder, Repriced, conflict
+from outlay.reporting import LedgerReports
 from outlay.reserving import Reserver
 from outlay.spool import Spool
 
@@ -61,7 +61,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerAlerts, LedgerAnalysis):
+class Ledger(LedgerReports, LedgerAnalysis):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None

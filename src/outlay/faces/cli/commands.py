@@ -16,6 +16,7 @@ from outlay.faces.cli import (
     migrating,
     prices,
     recording,
+    reporting,
     serving,
 )
 from outlay.faces.cli.demo import demo
@@ -77,6 +78,8 @@ for name, command in (
     ("doctor", keeping.doctor),
     ("export", keeping.export),
     ("serve", serving.serve),
+    ("report", reporting.report),
+    ("note", reporting.note),
     ("watch", alerting.watch),
     ("tick", alerting.tick),
 ):

@@ -1,0 +1,120 @@
+"""`outlay report`: a day, a week, a month or any span, in every form."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from outlay.analytics.report import Cell, Report, Section
+from outlay.faces.cli.options import LedgerOption, SinceOption, UntilOption, WhereOption, ZoneOption, read_filter
+from outlay.faces.cli.render import Column, Form, Table, show, write_json
+from outlay.faces.cli.session import opened, read_span
+
+
+class ReportForm(StrEnum):
+    """How a report is written."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    HTML = "html"
+    JSON = "json"
+
+
+def report(
+    period: Annotated[str, typer.Argument(metavar="PERIOD", help="day, week or month.")] = "day",
+    running: Annotated[bool, typer.Option("--running", help="The present period, not the last whole one.")] = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", "-b", metavar="NAMES", help="A table by these; repeat for several.", show_default=False),
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only of this user.", show_default=False)] = None,
+    where: WhereOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    zone: ZoneOption = None,
+    form: Annotated[
+        ReportForm, typer.Option("--form", metavar="FORM", help="terminal, markdown, csv, html or json.")
+    ] = ReportForm.TERMINAL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Into a file.", show_default=False)
+    ] = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """What a period cost, against the one before, by whom and for what, and how budgets stand.
+
+    For example: outlay report month --form html -o november.html
+    """
+    from outlay.reporting import BY
+
+    filters = {**read_filter(where), **({"user": (user,)} if user else {})}
+    with opened(ledger) as book:
+        first, last = read_span(book, since, until, zone)
+        found = book.report(
+            period,
+            running=running,
+            since=first,
+            until=last,
+            where=filters,
+            by=tuple(by) if by else BY,
+            zone=zone,
+        )
+    if form is ReportForm.TERMINAL and output is None:
+        _show(found)
+    elif form is ReportForm.JSON:
+        write_json(_as_dict(found))
+    else:
+        text = _text(found, form)
+        if output is None:
+            sys.stdout.write(text)
+        else:
+            output.write_text(text, encoding="utf-8")
+
+
+def note(
+    day: Annotated[str, typer.Argument(metavar="DATE", help="Such as 2026-11-22.")],
+    text: Annotated[str, typer.Argument(help="What reports say of that day.")],
+    ledger: LedgerOption = None,
+) -> None:
+    """Attach words to a day: reports show them."""
+    with opened(ledger) as book:
+        book.note_day(day, text)
+
+
+def _text(found: Report, form: ReportForm) -> str:
+    from outlay.faces.reports import forms
+
+    if form is ReportForm.HTML:
+        return forms.html_text(found)
+    return forms.csv_text(found) if form is ReportForm.CSV else forms.markdown(found)
+
+
+def _show(found: Report) -> None:
+    print(f"{found.title}: {found.total}{'' if found.whole else ', and the period still runs'}")
+    for section in found.sections:
+        print()
+        show(_table(section), Form.TABLE)
+
+
+def _table(section: Section) -> Table:
+    columns = tuple(Column(name.lower(), name, right=at >= section.texts) for at, name in enumerate(section.columns))
+    return Table(columns, section.rows, footer=section.total, title=section.title, note=section.note)
+
+
+def _as_dict(found: Report) -> dict[str, object]:
+    return {
+        "title": found.title,
+        "period": found.label,
+        "whole": found.whole,
+        "total": found.total,
+        "sections": {section.name: _rows(section) for section in found.sections},
+    }
+
+
+def _rows(section: Section) -> list[dict[str, Cell]]:
+    names = [name.lower() or "what" for name in section.columns]
+    return [dict(zip(names, row, strict=True)) for row in section.rows]

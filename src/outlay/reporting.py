@@ -1,0 +1,163 @@
+"""The reporting half of a ledger: the report of a day, a week, a month or any span."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final
+
+from outlay.alerting import LedgerAlerts
+from outlay.analytics import report as pure
+from outlay.analytics.report import BudgetLine, Report, Section
+from outlay.arguments import When, Where, read_date, read_text
+from outlay.budgets.alert_rules import PREFIX
+from outlay.budgets.limits import BudgetIndex
+from outlay.budgets.status import status
+from outlay.clock import Instant, Window, WindowName, day_to_date, local_day, to_datetime, window_of
+from outlay.errors import InvalidInput
+from outlay.model import CostTable
+from outlay.money import Money
+from outlay.watcher import AlertBook
+
+PERIODS: Final[dict[str, tuple[WindowName, str]]] = {
+    "day": ("day", "Daily"),
+    "week": ("week", "Weekly"),
+    "month": ("month", "Monthly"),
+}
+NOTE: Final = "day_note"
+BY: Final = ("provider", "provider,service", "feature", "user", "job")
+_TITLES: Final = {"provider,service": "By service"}
+
+
+class LedgerReports(LedgerAlerts):
+    """What a ledger reports."""
+
+    def report(
+        self,
+        period: str = "day",
+        *,
+        running: bool = False,
+        since: When = None,
+        until: When = None,
+        where: Where = None,
+        by: tuple[str, ...] = BY,
+        zone: str | None = None,
+        title: str | None = None,
+    ) -> Report:
+        """What the last whole day, week or month cost (with `running` the present one), or [since, until).
+
+        `by` are the tables wanted, each of one or more dimensions with commas. The figures are those of `costs`.
+        Raises InvalidInput `unknown_period`, `unknown_dimension`, `time_reversed`.
+        """
+        zone = zone or self.store.home_zone
+        now = self.clock.now()
+        said, window, before = self._windows(period, running, since, until, zone)
+
+        def tables(*names: str) -> tuple[CostTable, CostTable]:
+            present = self.costs(names, where=where, since=window.start, until=window.end, zone=zone).table
+            past = self.costs(names, where=where, since=before.start, until=before.end, zone=zone).table
+            return present, past
+
+        total, past = tables()
+        sections = [pure.summary(total, past, before.label)]
+        if window.start <= now < window.end:
+            days = local_day(window.end - 1, zone) - local_day(window.start, zone) + 1
+            left = local_day(window.end - 1, zone) - local_day(now, zone)
+            sections.append(pure.pace(total.total.amount, window, now, days, left, self.currency))
+        if not where:
+            sections += self._budget_sections(window, now)
+        for dimensions in by:
+            names = tuple(one.strip() for one in dimensions.split(","))
+            heading = _TITLES.get(dimensions, f"By {' and '.join(names)}")
+            sections.append(pure.groups(dimensions, heading, *tables(*names)))
+        if local_day(window.end - 1, zone) > local_day(window.start, zone):
+            sections.append(self._daily(tables("day", "provider")[0], window, zone))
+        sections += self._alert_sections(window, zone)
+        return Report(
+            title=title or f"{said} Cost Report - {window.label}",
+            label=window.label,
+            since=window.start,
+            until=window.end,
+            zone=zone,
+            whole=window.end <= now,
+            total=Money(total.total.amount, self.currency),
+            sections=tuple(sections),
+        )
+
+    def note_day(self, day: date | str, text: str) -> None:
+        """Attach words to a day: reports show them. The last word counts."""
+        label = read_date(day).isoformat()
+        body = f"{label} {read_text(text, 'text')}".encode()
+        at = self.clock.now()
+        while not self.store.put_note(NOTE, label, body, expects=self.store.note(NOTE, label), at=at, live=False):
+            continue
+
+    # Inner
+
+    def _windows(self, period: str, running: bool, since: When, until: When, zone: str) -> tuple[str, Window, Window]:
+        """What the period is called, itself, and the one before it."""
+        if period not in PERIODS:
+            raise InvalidInput(f"period {period[:40]!r} is none of {', '.join(PERIODS)}", code="unknown_period")
+        if since is not None:
+            return ("Own", *self._span(since, until, zone))
+        name, said = PERIODS[period]
+        return (said, *_periods(self.clock.now(), name, zone, running))
+
+    def _span(self, since: When, until: When, zone: str) -> tuple[Window, Window]:
+        start = self._instant(since)
+        end = self.clock.now() if until is None else self._instant(until)
+        if start is None or end is None or start >= end:
+            raise InvalidInput("since does not lie before until", code="time_reversed", field="since")
+        label = f"{_day(start, zone)} to {_day(end - 1, zone)}"
+        before = start - (end - start)
+        return Window(start, end, label), Window(before, start, f"{_day(before, zone)} to {_day(start - 1, zone)}")
+
+    def _budget_sections(self, window: Window, now: Instant) -> list[Section]:
+        at = min(now, window.end - 1)
+        index: BudgetIndex = self.reserver.refresh()
+        lines = []
+        for name, budget in sorted(index.budgets.items()):
+            if budget.each is not None or budget.meter is not None or name.startswith(PREFIX):
+                continue
+            limits = index.standing(budget, "", at, self.store.tier)
+            accounts = self.store.accounts(limits)
+            for limit in limits:
+                found = status(limit, accounts[limit.key], at if at < limit.window.end else now, self.currency)
+                lines.append(
+                    BudgetLine(
+                        name=name,
+                        window=limit.key.window,
+                        limit=found.limit,
+                        spent=found.spent,
+                        projected=found.projected,
+                    )
+                )
+        return [pure.budgets(lines, self.currency)] if lines else []
+
+    def _daily(self, table: CostTable, window: Window, zone: str) -> Section:
+        finished: dict[str, int] = {}
+        for outcome in self.store.job_outcomes().values():
+            if window.start <= outcome.recorded_at < window.end:
+                day = _day(outcome.recorded_at, zone)
+                finished[day] = finished.get(day, 0) + outcome.units
+        first, last = _day(window.start, zone), _day(window.end - 1, zone)
+        told = (body.decode().partition(" ") for body in self.store.notes(NOTE, most=100_000))
+        return pure.daily(table, finished, {day: text for day, _, text in told if first <= day <= last})
+
+    def _alert_sections(self, window: Window, zone: str) -> list[Section]:
+        found = [one for one in AlertBook(self.store).alerts() if window.start <= one.raised_at < window.end]
+        rows = tuple(
+            (f"{to_datetime(one.raised_at, zone):%Y-%m-%d %H:%M}", one.severity.value, one.title) for one in found
+        )
+        columns = ("Raised", "Severity", "What")
+        return [Section(name="alerts", title="Alerts", columns=columns, rows=rows, texts=3)] if rows else []
+
+
+def _periods(now: Instant, name: WindowName, zone: str, running: bool) -> tuple[Window, Window]:
+    """The period meant, and the one before it."""
+    present = window_of(now, name, zone)
+    meant = present if running else window_of(present.start - 1, name, zone)
+    return meant, window_of(meant.start - 1, name, zone)
+
+
+def _day(instant: Instant, zone: str) -> str:
+    return day_to_date(local_day(instant, zone)).isoformat()

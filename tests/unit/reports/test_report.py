@@ -1,0 +1,151 @@
+"""A report says what `costs` says, in every form, and people's words in it stay words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import outlay
+from outlay.analytics.report import Report, Section
+from outlay.clock import FrozenClock
+from outlay.faces.cli.commands import app
+from outlay.faces.reports.forms import csv_text, html_text, markdown
+
+
+@pytest.fixture
+def ledger() -> Iterator[outlay.Ledger]:
+    clock = FrozenClock("2026-10-20T12:00:00Z")
+    with outlay.open("memory:", clock=clock) as ledger:
+        spend(ledger, "aws", "fargate", "8")
+        for day, aws, replicate, videos in (("01", "1.42", "0.45", 8), ("02", "1.45", "1.20", 20)):
+            clock.set(f"2026-11-{day}T12:00:00Z")
+            spend(ledger, "aws", "fargate", aws, user="<b>ana</b>")
+            spend(ledger, "replicate", "sdxl", replicate, feature="=video|x", job=f"v{day}")
+            ledger.finish(f"v{day}", units=videos)
+        ledger.note_day("2026-11-02", "High traffic")
+        ledger.budget("aws", limit="2", window="month", where={"provider": "aws"})
+        ledger.budget("replicate", limit="12", window="month", where={"provider": "replicate"})
+        clock.set("2026-11-11T00:00:00Z")
+        yield ledger
+
+
+def spend(ledger: outlay.Ledger, provider: str, service: str, amount: str, **fields: Any) -> None:
+    ledger.record(provider=provider, service=service, reported_cost=amount, **fields)
+
+
+def section(report: Report, name: str) -> Section:
+    return next(one for one in report.sections if one.name == name)
+
+
+def words(section: Section) -> list[list[str]]:
+    return [["" if cell is None else str(cell) for cell in row] for row in section.rows]
+
+
+def test_every_figure_is_the_one_that_costs_gives(ledger: outlay.Ledger) -> None:
+    report = ledger.report("month", running=True)
+    span = {"since": "2026-11-01T00:00:00Z", "until": "2026-11-11T00:00:00Z"}
+    assert report.total == ledger.costs(**span).total  # type: ignore[arg-type]  # These are two times.
+    for by in ("provider", "feature", "user", "job"):
+        table = ledger.costs(by, **span)  # type: ignore[arg-type]  # These are two times.
+        found = section(report, by)
+        assert sorted(row[1].pico for row in found.rows) == sorted(row.amount for row in table.rows)  # type: ignore[union-attr]  # It is money.
+        assert found.total is not None
+        assert found.total[1] == table.total
+
+
+def test_the_sheets_of_the_users_documents(ledger: outlay.Ledger) -> None:
+    report = ledger.report("month", running=True)
+    daily = section(report, "daily")
+    # The first sheet: what each provider cost a day, what was finished, the cost of one, and the notes.
+    assert daily.columns == ("Date", "Notes", "aws", "replicate", "Others", "Total", "Finished", "Cost of one")
+    assert words(daily) == [
+        ["2026-11-01", "", "$1.42", "$0.45", "$0.00", "$1.87", "8", "$0.23375"],
+        ["2026-11-02", "High traffic", "$1.45", "$1.20", "$0.00", "$2.65", "20", "$0.1325"],
+    ]
+    # The second: shares and changes by service; October cost $8 for Fargate.
+    assert words(section(report, "provider,service")) == [
+        ["aws", "fargate", "$2.87", "63.5", "-$5.13", "-64.1", "2"],
+        ["replicate", "sdxl", "$1.65", "36.5", "$1.65", "", "2"],
+    ]
+    # The third: budgets against actual. 10 of 30 days have passed, so each ends at three times what it is.
+    assert words(section(report, "budgets")) == [
+        ["aws", "2026-11", "$2.00", "$2.87", "$0.87", "43.5", "$8.61", "over by $0.87"],
+        ["replicate", "2026-11", "$12.00", "$1.65", "-$10.35", "-86.2", "$4.95", ""],
+    ]
+    assert words(section(report, "forecast")) == [
+        ["Daily average so far", "$0.452"],
+        ["Days that have not begun", "19"],
+        ["At this pace the period ends with", "$13.56"],
+    ]
+
+
+def test_the_summary_says_the_change_and_what_the_total_rests_on(ledger: outlay.Ledger) -> None:
+    found = dict(words(section(ledger.report("month", running=True), "summary")))
+    assert (found["Total"], found["Before (2026-10)"], found["Change"]) == ("$4.52", "$8.00", "-$3.48")
+    assert (found["Change in percent"], found["Of it reported, in percent"]) == ("-43.5", "100.0")
+
+
+def test_the_rest_of_a_long_table_is_one_row_and_the_rows_sum_to_the_total() -> None:
+    with outlay.open("memory:", clock=FrozenClock("2026-11-10T12:00:00Z")) as ledger:
+        for number in range(14):
+            spend(ledger, "aws", "lambda", str(number + 1), user=f"u{number}")
+        found = section(ledger.report("day", running=True, by=("user",)), "user")
+    assert (len(found.rows), found.rows[-1][0]) == (11, "(other)")
+    assert str(found.rows[-1][1]) == "$10.00"  # 1 + 2 + 3 + 4
+    assert sum(row[1].pico for row in found.rows if isinstance(row[1], outlay.Money)) == 105 * 10**12
+
+
+def test_no_words_of_users_become_markup_or_formulas(ledger: outlay.Ledger) -> None:
+    report = ledger.report("month", running=True)
+    assert "<b>ana</b>" not in html_text(report)
+    assert "&lt;b&gt;ana&lt;/b&gt;" in html_text(report)
+    assert "=video\\|x" in markdown(report)
+    rows = list(csv.DictReader(io.StringIO(csv_text(report))))
+    assert [row["row"] for row in rows if row["section"] == "feature" and row["column"] == "Cost"][1] == "'=video|x"
+
+
+def test_csv_is_exact(ledger: outlay.Ledger) -> None:
+    spend(ledger, "aws", "lambda", "0.000000000001")
+    rows = csv.DictReader(io.StringIO(csv_text(ledger.report("month", running=True))))
+    total = next(row["value"] for row in rows if row["row"] == "Total" and row["section"] == "summary")
+    assert Decimal(total) == Decimal("4.520000000001")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"period": "fortnight"}, "unknown_period"),
+        ({"since": "2026-11-02T00:00:00Z", "until": "2026-11-01T00:00:00Z"}, "time_reversed"),
+        ({"by": ("colour",)}, "unknown_dimension"),
+    ],
+)
+def test_a_report_that_cannot_be_is_refused_by_name(
+    ledger: outlay.Ledger, arguments: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(outlay.InvalidInput) as caught:
+        ledger.report(**arguments)
+    assert caught.value.code == code
+
+
+def test_the_command_writes_every_form(tmp_path: Path) -> None:
+    address = str(tmp_path / "a.db")
+    with outlay.open(address) as ledger:
+        spend(ledger, "aws", "lambda", "3", user="u1")
+        spend(ledger, "aws", "lambda", "4", user="u2")
+    base = ["report", "day", "--running", "--ledger", address]
+    for form in ("terminal", "markdown", "csv", "html"):
+        result = CliRunner().invoke(app, [*base, "--form", form])
+        assert result.exit_code == 0, result.output
+        assert "7.00" in result.output
+    result = CliRunner().invoke(app, [*base, "--form", "json", "--user", "u1"])
+    assert json.loads(result.output)["total"] == "3.00"
+    CliRunner().invoke(app, [*base, "--form", "html", "-o", str(tmp_path / "r.html")])
+    assert "$7.00" in (tmp_path / "r.html").read_text()
