@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from outlay.analytics.methods import Method, Series, methods
+from outlay.analytics.methods import AS_IT_WAS, Method, Series, calm, methods
 
 LEVELS: Final = (80, 95)
 """The intervals that are given, in percent."""
@@ -74,10 +74,13 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Past(msgspec.Struct, frozen=True):
-    """One moment of the past: what came, and what the mix of methods would have said."""
+    """One moment of the past: what came, what the mix of methods would have said, and the share of it that is new,
+    for moments overlap.
+    """
 
     truth: list[float]
     said: list[float]
+    new: float
 
 
 def forecast(values: Series, ahead: int, *, day_points: int = 1, first_day: int | None = None) -> Forecast:
@@ -92,7 +95,7 @@ def forecast(values: Series, ahead: int, *, day_points: int = 1, first_day: int 
     kept = list(values[-(DAYS_KEPT if day_points == 1 else HOURS_DAYS_KEPT * day_points) :])
     asked = methods(day_points, None if first_day is None else first_day + len(values) - len(kept))
     weights, past = _weigh(kept, ahead, day_points, asked)
-    points = _mix(_answers(calm(kept), ahead, asked), weights, ahead)
+    points = _mix(_answers(kept, ahead, asked), weights, ahead)
     total = sum(points)
     return Forecast(
         points=tuple(points),
@@ -111,22 +114,6 @@ def _start(count: int, day_points: int) -> Start:
     return Start.DAYS if count < 14 * day_points else Start.WHOLE
 
 
-def calm(values: Series) -> list[float]:
-    """The values with lone spikes (far beyond what nine of ten reach, none beside them) cut to what is around."""
-    if len(values) < 10:
-        return list(values)
-    ordered = sorted(values)
-    usual, high = median(ordered), ordered[int(0.9 * (len(ordered) - 1))]
-    fence = high + 3 * (high - usual)
-    found = list(values)
-    for index, value in enumerate(values):
-        if value > fence:
-            around = median([*values[max(0, index - 2) : index], *values[index + 1 : index + 3]])
-            if around <= fence:
-                found[index] = max(around, min(value, high))
-    return found
-
-
 # --- weighing
 
 
@@ -136,21 +123,23 @@ def _weigh(
     """The weight of each method, and what the mix would have said at each moment by the weights of the others."""
     reach = max(1, min(ahead, 30 * day_points, len(values) // 3))
     least = max(2 * day_points, min(4, len(values) - reach), 2)
-    step = max(1, reach // OVERLAP)
+    # The moments of days reach back over a first of a month, so that those who know it can be told from the others.
+    step = max(1, reach // OVERLAP, 2 if day_points == 1 and len(values) >= 60 else 1)
     moments = list(range(len(values) - reach, least - 1, -step))[:MOMENTS]
     truths = [values[at : at + reach] for at in moments]
-    answers = [_answers(calm(values[:at]), reach, asked) for at in moments]
+    answers = [_answers(values[:at], reach, asked) for at in moments]
     misses = [_misses(truth, answer) for truth, answer in zip(truths, answers, strict=True)]
     past = []
     for at, truth, answer in zip(moments, truths, answers, strict=True):
         others = [miss for place, miss in zip(moments, misses, strict=True) if abs(place - at) >= reach]
         weights = _weights(asked, others or misses)
-        past.append(_Past(truth, _mix(answer, weights, reach)))
+        past.append(_Past(truth, _mix(answer, weights, reach), min(1.0, step / reach)))
     return _weights(asked, misses), past
 
 
 def _answers(values: Series, ahead: int, asked: Mapping[str, Method]) -> dict[str, list[float]]:
-    answers = {name: method(values, ahead) for name, method in asked.items()}
+    seen = calm(values)
+    answers = {name: method(values if name in AS_IT_WAS else seen, ahead) for name, method in asked.items()}
     return {name: answer for name, answer in answers.items() if answer is not None}
 
 
@@ -222,7 +211,7 @@ def _around(middle: float, widths: Mapping[int, float], floor: float) -> tuple[I
 
 def _total_intervals(total: float, past: Sequence[_Past], values: Series, ahead: int) -> tuple[Interval, ...]:
     reach = len(past[0].truth) if past else 1
-    floor = _FLOOR * fmean(values)
+    floor = max(_FLOOR * fmean(values), 1e-12)
     pairs = [(sum(moment.truth), sum(moment.said)) for moment in past] or [(value, fmean(values)) for value in values]
     widths = _widths(pairs if len(values) > 1 else [], floor * reach, _independent(past))
     # Errors further ahead than could be judged grow less than the sum if they are independent, with it if not.
@@ -233,12 +222,12 @@ def _total_intervals(total: float, past: Sequence[_Past], values: Series, ahead:
 def _point_intervals(
     points: Sequence[float], past: Sequence[_Past], values: Series
 ) -> tuple[tuple[Interval, ...], ...]:
-    floor = _FLOOR * fmean(values)
+    floor = max(_FLOOR * fmean(values), 1e-12)
     pairs = [pair for moment in past for pair in zip(moment.truth, moment.said, strict=True)]
     widths = _widths(pairs, floor, _independent(past))
     return tuple(_around(point, widths, floor) for point in points)
 
 
 def _independent(past: Sequence[_Past]) -> float:
-    """How many of the moments do not overlap: they follow each other by a quarter of their reach."""
-    return max(1.0, len(past) / OVERLAP)
+    """How many moments there would be if they did not overlap."""
+    return max(1.0, sum(moment.new for moment in past))

@@ -24,8 +24,27 @@ SMOOTHINGS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 DAMPING: Final = 0.9
 """By how much a trend goes on from one season to the next: growth does not go on for ever."""
 
+AS_IT_WAS: Final = frozenset({"days of the month"})
+"""The methods that look at the values with their spikes; all others are given them calm."""
+
 MONTH_ENDS: Final = 3
 """How many last days of a month are told by their distance from its end, the others by their number."""
+
+
+def calm(values: Series) -> list[float]:
+    """The values with lone spikes (far beyond what nine of ten reach, none beside them) cut to what is around."""
+    if len(values) < 10:
+        return list(values)
+    ordered = sorted(values)
+    usual, high = median(ordered), ordered[int(0.9 * (len(ordered) - 1))]
+    fence = high + 3 * (high - usual)
+    found = list(values)
+    for index, value in enumerate(values):
+        if value > fence:
+            around = median([*values[max(0, index - 2) : index], *values[index + 1 : index + 3]])
+            if around <= fence:
+                found[index] = max(around, min(value, high))
+    return found
 
 
 def methods(day_points: int, first_day: int | None = None) -> dict[str, Method]:
@@ -128,7 +147,7 @@ def _days_of_month(first_day: int, inner: Method) -> Method:
         if not any(usual.values()):
             return None
         even = [value - usual.get(_place_in_month(first_day + index), 0.0) for index, value in enumerate(values)]
-        found = inner([max(0.0, value) for value in even], ahead)
+        found = inner(calm([max(0.0, value) for value in even]), ahead)
         if found is None:
             return None
         return [
