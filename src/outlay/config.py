@@ -36,7 +36,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     budgets: dict[str, dict[str, Any]] = {}
     server: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
-    reports: dict[str, dict[str, Any]] = {}
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):

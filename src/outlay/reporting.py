@@ -70,8 +70,9 @@ class LedgerReports(LedgerAlerts):
             heading = _TITLES.get(dimensions, f"By {' and '.join(names)}")
             sections.append(pure.groups(dimensions, heading, *tables(*names)))
         if local_day(window.end - 1, zone) > local_day(window.start, zone):
-            sections.append(self._daily(tables("day", "provider")[0], window, zone))
-        sections += self._alert_sections(window, zone)
+            sections.append(self._daily(tables("day", "provider")[0], window, zone, whole=not where))
+        if not where:
+            sections += self._alert_sections(window, zone)
         return Report(
             title=title or f"{said} Cost Report - {window.label}",
             label=window.label,
@@ -133,7 +134,10 @@ class LedgerReports(LedgerAlerts):
                 )
         return [pure.budgets(lines, self.currency)] if lines else []
 
-    def _daily(self, table: CostTable, window: Window, zone: str) -> Section:
+    def _daily(self, table: CostTable, window: Window, zone: str, *, whole: bool) -> Section:
+        """Day by day. What was finished and noted is of the whole ledger, so no part of a filtered report."""
+        if not whole:
+            return pure.daily(table, {}, {})
         finished: dict[str, int] = {}
         for outcome in self.store.job_outcomes().values():
             if window.start <= outcome.recorded_at < window.end:

@@ -13,6 +13,8 @@ MODULES: Final[tuple[str, ...]] = (
     "keeping",
     "live",
     "seeds",
+    "alerts",
+    "reports",
     "changes",
     "documents",
 )

@@ -1,0 +1,122 @@
+"""Reports of a day, a week, a month or any span, as JSON, Markdown, CSV or HTML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from outlay.analytics.report import Report
+from outlay.clock import isoformat
+from outlay.faces.reports.forms import csv_text, exact, html_text, markdown
+from outlay.faces.server.routes.answering import (
+    PROBLEMS,
+    WHERE,
+    Reads,
+    Since,
+    State,
+    Until,
+    filter_of,
+    in_thread,
+    plain,
+)
+from outlay.reporting import BY
+
+router = APIRouter(tags=["reports"], responses=PROBLEMS)
+
+Zone = Annotated[str | None, Query(description="the IANA zone whose days are meant", max_length=64)]
+_TEXTS = {
+    "markdown": (markdown, "text/markdown; charset=utf-8"),
+    "csv": (csv_text, "text/csv; charset=utf-8"),
+    "html": (html_text, "text/html; charset=utf-8"),
+}
+
+
+class SectionTold(BaseModel):
+    """One table of a report: figures as exact decimal text."""
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[list[str | None]]
+    total: list[str | None] | None
+    note: str
+
+
+class ReportTold(BaseModel):
+    """What a period [since, until) cost."""
+
+    title: str
+    label: str
+    since: str
+    until: str
+    zone: str
+    whole: bool
+    total: str
+    currency: str
+    sections: list[SectionTold]
+
+
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": ReportTold,
+        "content": {kind.split(";")[0]: {"schema": {"type": "string"}} for _, kind in _TEXTS.values()},
+    }
+}
+
+
+@router.get("/v1/reports/{period}", responses=REPORT, openapi_extra=WHERE)
+async def report(
+    request: Request,
+    caller: Reads,
+    state: State,
+    period: Literal["day", "week", "month"],
+    running: Annotated[bool, Query(description="the present period, not the last whole one")] = False,
+    by: Annotated[list[str], Query(description="a table by these names, with commas; repeat for several")] = [],  # noqa: B006 - FastAPI copies it
+    since: Since = None,
+    until: Until = None,
+    zone: Zone = None,
+    form: Annotated[Literal["json", "markdown", "csv", "html"], Query(description="how to write it")] = "json",
+) -> Response:
+    """What the last whole period cost, or [since, until): change, shares, budgets, alerts. The figures are those of
+    `costs`. Budgets and alerts are told to callers who see the whole ledger.
+    """
+    where = filter_of(request, caller)
+    found = await in_thread(
+        lambda: state.ledger.report(
+            period,
+            running=running,
+            by=tuple(by) or BY,
+            since=since,
+            until=until,
+            where=where,
+            zone=zone,
+        )
+    )
+    if form != "json":
+        write, kind = _TEXTS[form]
+        return Response(write(found), media_type=kind)
+    return plain(_told(found))
+
+
+def _told(found: Report) -> dict[str, Any]:
+    return {
+        **{name: getattr(found, name) for name in ("title", "label", "zone", "whole")},
+        "since": isoformat(found.since),
+        "until": isoformat(found.until),
+        "total": exact(found.total),
+        "currency": found.total.currency,
+        "sections": [
+            {
+                "name": one.name,
+                "title": one.title,
+                "columns": one.columns,
+                "rows": [[None if cell is None else exact(cell) for cell in row] for row in one.rows],
+                "total": None if one.total is None else [None if cell is None else exact(cell) for cell in one.total],
+                "note": one.note,
+            }
+            for one in found.sections
+        ],
+    }

@@ -1,0 +1,58 @@
+"""Alerts, their rules and reports by REST, asked of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.served import Served
+
+import outlay
+from outlay.clock import FrozenClock
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Iterator[outlay.Ledger]:
+    with outlay.open("memory:", clock=FrozenClock("2026-11-10T12:00:00Z")) as ledger:
+        yield ledger
+
+
+@pytest.fixture(scope="module")
+def client(ledger: outlay.Ledger) -> Iterator[httpx.Client]:
+    served = Served(ledger)
+    served.start()
+    with httpx.Client(base_url=served.address) as client:
+        yield client
+    served.stop()
+
+
+def test_a_rule_fires_and_a_person_acknowledges_it(client: httpx.Client, ledger: outlay.Ledger) -> None:
+    told = client.put("/v1/alert-rules/daily", json={"above": "50", "where": {"provider": "aws"}}).json()
+    assert (told["amount"], told["where"]) == ("50.00", {"provider": ["aws"]})
+    event = {"provider": "aws", "service": "lambda", "reported_cost": "51", "user": "u1"}
+    assert client.post("/v1/events", json=event).status_code == 201
+    before = client.get("/v1/alerts").json()
+    assert (before["alerts"], before["undelivered"], before["watched"]) == ([], 1, False)
+    watcher = ledger.watcher({})
+    watcher.round(timed=True)
+    (alert,) = client.get("/v1/alerts", params={"open": True}).json()["alerts"]
+    assert (alert["amount"], alert["threshold"], alert["acknowledged_by"]) == ("51.00", "50.00", "")
+    assert client.post(f"/v1/alerts/{alert['id']}/acknowledge").json()["acknowledged_by"] == "local"
+    assert client.post("/v1/alerts/nobody/resolve").json()["code"] == "no_such_alert"
+    assert client.put("/v1/alert-rules/bad", json={"kind": "noise"}).json()["code"] == "bad_rule"
+    assert client.delete("/v1/alert-rules/daily").status_code == 200
+    assert client.get("/v1/alert-rules").json() == []
+
+
+def test_a_report_is_answered_in_every_form_and_says_what_costs_says(client: httpx.Client) -> None:
+    client.post("/v1/events", json={"provider": "x", "service": "y", "reported_cost": "2", "user": "u2"})
+    costs = client.get("/v1/costs", params={"where.user": "u2"}).json()["total"]["cost"]
+    report = client.get("/v1/reports/month", params={"running": True, "where.user": "u2"}).json()
+    assert report["total"] == costs == "2.00"
+    assert {"alerts", "budgets"}.isdisjoint(one["name"] for one in report["sections"])
+    for form, kind in (("markdown", "text/markdown"), ("csv", "text/csv"), ("html", "text/html")):
+        answer = client.get("/v1/reports/month", params={"running": True, "form": form})
+        assert answer.headers["content-type"].startswith(kind)
+        assert "Monthly Cost Report" in answer.text or form == "csv"
+    assert client.get("/v1/reports/day", params={"by": "colour"}).json()["code"] == "unknown_dimension"
