@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+import hosts
+
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".bench" / "peers"
 PEER_PACKAGES = (
@@ -70,6 +72,9 @@ def main() -> None:
         "startup": lambda _: startup(),
         "budgets": lambda options: budgets(options.budgets, options.users),
         "ingestion": lambda options: ingestion(options.events),
+        "server": lambda _: hosts.served(),
+        "postgres": lambda options: hosts.postgres(options.events),
+        "postgres budgets": lambda _: hosts.postgres_budgets(),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=tuple(measures), help="a section; may be repeated")
