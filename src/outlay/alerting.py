@@ -172,10 +172,9 @@ class LedgerAlerts(LedgerBudgets):
     # Inner
 
     def _keep_up(self, now: Instant) -> None:
-        """What a watcher does beside watching: journaled events, overdue reservations, rollups."""
+        """What a watcher does beside watching: journaled events, overdue reservations."""
         self._flush()
         self.store.expire(now)
-        self.store.fold()
 
     def _senders(self, settings: Mapping[str, Any]) -> dict[str, Send]:
         given = {name: one for name, one in settings.items() if callable(one)}
