@@ -28,8 +28,8 @@ def served() -> str:
     lines = [
         "### `outlay serve`, on one core",
         "",
-        f"{found['connections']} connections, acknowledged after COMMIT with synchronous=FULL; two refusing budgets cover "
-        "every event. The load runs on the other core.",
+        f"{found['connections']} connections, acknowledged after COMMIT with synchronous=FULL; two refusing budgets "
+        "cover every event. The load runs on the other core.",
         "",
         "| what | a second | a CPU second of the server | wanted |",
         "|---|---|---|---|",
@@ -40,8 +40,8 @@ def served() -> str:
         f"{batches['events_per_cpu_second']:,.0f} | ≥ 22,000 |",
         f"| reserve + settle pairs | {pairs['pairs_per_second']:,.0f} | {pairs['rate_per_cpu_second'] / 2:,.0f} | |",
         "",
-        f"Memory of the server: {found['memory_mb']:.0f} MB after this load, {found['memory_mb_with_streams']:.0f} MB with "
-        "1,000 open live streams.",
+        f"Memory of the server: {found['memory_mb']:.0f} MB after this load, "
+        f"{found['memory_mb_with_streams']:.0f} MB with 1,000 open live streams.",
     ]
     return "\n".join(lines)
 
@@ -70,8 +70,8 @@ def postgres_budgets() -> str:
     lines = [
         "### Reservations on PostgreSQL, 32 threads",
         "",
-        f"Once at this machine's own flush ({own['flush_p50_us']} µs a fdatasync) and once with 2 ms more at each commit "
-        "(`commit_delay`). At least 2,000 reservations a second are wanted.",
+        f"Once at this machine's own flush ({own['flush_p50_us']} µs a fdatasync) and once with 2 ms more at each "
+        "commit (`commit_delay`). At least 2,000 reservations a second are wanted.",
         "",
         "| what | own flush | 2 ms more |",
         "|---|---|---|",
