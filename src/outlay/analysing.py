@@ -34,6 +34,7 @@ from outlay.clock import (
     WindowName,
     local_day,
     local_midnight,
+    to_instant,
     window_of,
     windows_between,
 )
@@ -108,9 +109,9 @@ class LedgerAnalysis(LedgerReader):
         step: Step = Step.HOUR if window == "day" else Step.DAY
         groups = checked_dimensions(by, times=False)
         since = window_of(min(now - FORECAST_DAYS[step] * DAY_MICROSECONDS, whole.start), "day", zone).start
-        steps = list(windows_between(since, whole.end, step.value, zone))
-        present = next(at for at, one in enumerate(steps) if one.end > now)
-        series = self._series(step, groups, where, steps[: present + 1], zone)
+        steps, series = self._series(step, groups, where, since, now + 1, zone)
+        present = len(steps) - 1
+        steps += windows_between(steps[-1].end, whole.end, step.value, zone)
         recent = steps[max(0, present - 28)].start
         dearest = sorted(series, key=lambda keys: -sum(_since(series[keys], steps, recent)))[:limit] if groups else []
         total = [sum(amounts) for amounts in zip(*series.values(), strict=True)] or [0] * (present + 1)
@@ -237,17 +238,18 @@ class LedgerAnalysis(LedgerReader):
         return first, last or now
 
     def _series(
-        self, step: Step, by: Sequence[str], where: Where, steps: Sequence[Window], zone: str
-    ) -> dict[Keys, list[int]]:
-        """What each group cost in each of the steps; those that cost anything at all."""
+        self, step: Step, by: Sequence[str], where: Where, since: Instant, until: Instant, zone: str
+    ) -> tuple[list[Window], dict[Keys, list[int]]]:
+        """The steps from the first spend on (else the last step), and what each group cost in each of them."""
+        rows = self.costs((step.value, *by), where=where, since=since, until=until, zone=zone).rows
+        labels = {label for row in rows if (label := row.keys[0]) is not None}
+        begin = min((to_instant(label, zone) for label in labels), default=until - 1)
+        steps = list(windows_between(begin, until, step.value, zone))
         places = {one.label: at for at, one in enumerate(steps)}
-        since, until = steps[0].start, steps[-1].end
         found: dict[Keys, list[int]] = {}
-        for row in self.costs((step.value, *by), where=where, since=since, until=until, zone=zone).rows:
-            at = places.get(row.keys[0] or "")
-            if at is not None:
-                found.setdefault(row.keys[1:], [0] * len(steps))[at] += row.amount
-        return found
+        for row in rows:
+            found.setdefault(row.keys[1:], [0] * len(steps))[places[row.keys[0] or ""]] += row.amount
+        return steps, found
 
     def _episodes(
         self,
@@ -285,8 +287,7 @@ class LedgerAnalysis(LedgerReader):
         # What is learned begins every four weeks anew: asked a day later, the same history says the same.
         grid = 28 * DAY_MICROSECONDS
         since = window_of((start - WATCHED_DAYS[step] * DAY_MICROSECONDS) // grid * grid, "day", zone).start
-        steps = list(windows_between(since, end, step.value, zone))
-        groups = self._series(step, by, where, steps, zone)
+        steps, groups = self._series(step, by, where, since, end, zone)
         began = min((_first_spend(amounts) for amounts in groups.values()), default=0)
         for keys in sorted(chosen & groups.keys(), key=str):
             # Before the ledger began nothing was known. A service or feature that came later cost nothing until then;
