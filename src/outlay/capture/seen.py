@@ -56,7 +56,7 @@ KEPT_NAMES: Final = frozenset(
 """The names under which some file reads a text, and one word is kept. Other texts leave a dash in their place."""
 
 _FILLED_NAMES: Final = frozenset(("resolution", "size", "quality", "aspect_ratio", "duration", "model", "style"))
-_ARGUMENTS: Final = frozenset(("input", "args", "arguments", "parsed", "metadata", "user", "json"))
+_ARGUMENTS: Final = frozenset(("input", "args", "arguments", "parsed"))
 """What programs and models fill as they please: there a word or a number is kept under those few names only."""
 
 HEADERS: Final = frozenset(
@@ -145,7 +145,7 @@ def bare_request(body: Mapping[str, Any]) -> dict[str, Any] | None:
             if name in KEPT_NAMES and _WORD.match(item):
                 found[name] = item
         elif isinstance(item, Mapping):
-            found[name] = bare(item, 1, name in _ARGUMENTS)
+            found[name] = bare(item, 1, name in _ARGUMENTS or name == "metadata")
         elif type(item) is list:
             kept = _listed(name, item)
             if kept is None:

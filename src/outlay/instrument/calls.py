@@ -17,7 +17,7 @@ from outlay.capture.extract import extract
 from outlay.capture.intake import make_id
 from outlay.capture.requests import request_of
 from outlay.capture.seen import Seen, bare, bare_headers, bare_request, told
-from outlay.capture.streams import Reading, decode, read
+from outlay.capture.streams import Reading, decode, read, unwrapped
 from outlay.instrument.clients import safely
 from outlay.instrument.streaming import Keeper
 
@@ -198,7 +198,13 @@ class Operation:
     def _seen(self, exchange: Exchange, answer: object) -> Seen | None:
         """The call, bare of every text; None where a text that is billed by its length is too long to be kept so."""
         request = bare_request(request_of(exchange.request))
-        return None if request is None else self._made(exchange, request, read(answer))
+        if request is None:
+            return None
+        content = exchange.content if exchange.keeper is None else None
+        frame = decode(content) if content is not None and content[:1] == b"{" else None
+        if isinstance(frame, dict):
+            return self._made(exchange, request, Reading(frames=[unwrapped(frame)]))  # The common case.
+        return self._made(exchange, request, read(answer))
 
     def _made(self, exchange: Exchange, request: Mapping[str, Any], reading: Reading) -> Seen:
         now = self.watch.ledger.clock.now()

@@ -144,7 +144,7 @@ def any_hard(operation: Operation) -> bool:
         if any(one.action is not BudgetAction.NOTIFY and not one.fail_open for one in known.budgets.values()):
             raise Stopped(error) from error
         return False
-    return any(one.action is not BudgetAction.NOTIFY for one in index.budgets.values())
+    return bool(index.budgets) and any(one.action is not BudgetAction.NOTIFY for one in index.budgets.values())
 
 
 def _ledger_of(watch: Watch) -> Ledger:

@@ -50,10 +50,10 @@ class Scope:
 
 def operation_of(watch: Watch, sdk: Sdk, client: object) -> Operation:
     """A new operation of this client."""
-    for kind in type(client).__mro__:
-        if kind.__name__ in sdk.providers:
-            return Operation(watch, sdk, sdk.providers[kind.__name__])
-    return Operation(watch, sdk, sdk.provider)
+    if not sdk.providers:
+        return Operation(watch, sdk, sdk.provider)
+    names = (kind.__name__ for kind in type(client).__mro__)
+    return Operation(watch, sdk, next((sdk.providers[name] for name in names if name in sdk.providers), sdk.provider))
 
 
 def wrapper(sdk: Sdk, entry: Entry, original: Function, default: Callable[[], Watch | None]) -> Function:
