@@ -105,19 +105,27 @@ class Folder:
     def catch_up(self) -> None:
         """Fold until little waits; what fails is tried again by the next reader or append."""
         try:
-            more = True
-            while more and not self._stopping:
-                chunk = LARGE_CHUNK if self._behind > BEHIND_MAX // 2 else CHUNK
-                more = self._fold_chunk(chunk) == chunk
-                with self._turn:
-                    self._turn.notify_all()
+            while self._folds_on():
+                pass
         except LedgerError:
             # A full disk or a busy file is told to the caller who writes; the fold only lags behind.
-            return
-        finally:
-            with self._turn:
-                self._thread = None
-                self._turn.notify_all()
+            self._ended()
+
+    def _folds_on(self) -> bool:
+        """Fold a chunk. It is the thread's last one only if, looked at together, too little waits for another."""
+        chunk = LARGE_CHUNK if self._behind > BEHIND_MAX // 2 else CHUNK
+        more = self._fold_chunk(chunk) == chunk
+        with self._turn:
+            self._turn.notify_all()
+            if not self._stopping and (more or self._behind >= WAKE_AT):
+                return True
+            self._thread = None
+            return False
+
+    def _ended(self) -> None:
+        with self._turn:
+            self._thread = None
+            self._turn.notify_all()
 
     def stop(self) -> None:
         """Let the background fold end after its present chunk, and wait for that."""
