@@ -38,7 +38,10 @@ OVERLAP: Final = 4
 """How many moments of the past fall on one length of what is asked."""
 
 _NORMAL: Final[Mapping[int, float]] = {80: 1.2816, 95: 1.9600}
-_TAILS: Final[Mapping[int, float]] = {80: 1.05, 95: 1.3}
+_SUM_TAILS: Final[Mapping[int, float]] = {80: 0.95, 95: 1.3}
+_POINT_TAILS: Final[Mapping[int, float]] = {80: 0.85, 95: 0.95}
+"""What the tails of real series take more or less than Student's: so that docs/accuracy.md holds."""
+
 _WIDTHS_UNKNOWN: Final[Mapping[int, float]] = {80: log(3), 95: log(9)}
 _WIDEST: Final = 20.0
 _FLOOR: Final = 0.1
@@ -175,12 +178,13 @@ def _mix(answers: Mapping[str, list[float]], weights: Mapping[str, float], ahead
 # --- intervals
 
 
-def _widths(pairs: Sequence[tuple[float, float]], floor: float, independent: float) -> dict[int, float]:
+def _widths(
+    pairs: Sequence[tuple[float, float]], floor: float, independent: float, tails: Mapping[int, float]
+) -> dict[int, float]:
     """Half the width of each interval, as a logarithm of a share: from what came and what had been said.
 
     The mean of two estimates, the errors' own quantile and Student's for as many errors as do not overlap, times
-    what the tails of real series take more than a normal one's (measured: docs/accuracy.md). `floor` is added to both
-    numbers of a pair, so that an hour without spend is no infinite error.
+    `tails`. `floor` is added to both numbers of a pair, so that an hour without spend is no infinite error.
     """
     sizes = sorted(abs(log((came + floor) / (said + floor))) for came, said in pairs)
     if not sizes:
@@ -191,7 +195,7 @@ def _widths(pairs: Sequence[tuple[float, float]], floor: float, independent: flo
         usual = _student(level, max(independent, 2.0)) * deviation
         rank = int((len(sizes) + 1) * level / 100)
         seen = sizes[rank] if rank < len(sizes) else max(usual, sizes[-1])
-        found[level] = min(_TAILS[level] * (seen + usual) / 2, _WIDEST)
+        found[level] = min(tails[level] * (seen + usual) / 2, _WIDEST)
     return found
 
 
@@ -213,7 +217,7 @@ def _total_intervals(total: float, past: Sequence[_Past], values: Series, ahead:
     reach = len(past[0].truth) if past else 1
     floor = max(_FLOOR * fmean(values), 1e-12)
     pairs = [(sum(moment.truth), sum(moment.said)) for moment in past] or [(value, fmean(values)) for value in values]
-    widths = _widths(pairs if len(values) > 1 else [], floor * reach, _independent(past))
+    widths = _widths(pairs if len(values) > 1 else [], floor * reach, _independent(past), _SUM_TAILS)
     # Errors further ahead than could be judged grow less than the sum if they are independent, with it if not.
     longer = (1 + 1 / sqrt(ahead / reach)) / 2 if past else 1.0
     return _around(total, {level: width * longer for level, width in widths.items()}, floor * ahead)
@@ -224,7 +228,7 @@ def _point_intervals(
 ) -> tuple[tuple[Interval, ...], ...]:
     floor = max(_FLOOR * fmean(values), 1e-12)
     pairs = [pair for moment in past for pair in zip(moment.truth, moment.said, strict=True)]
-    widths = _widths(pairs, floor, _independent(past))
+    widths = _widths(pairs, floor, _independent(past), _POINT_TAILS)
     return tuple(_around(point, widths, floor) for point in points)
 
 
