@@ -224,7 +224,11 @@ def measure(rounds: int) -> str:
     server = subprocess.Popen([sys.executable, str(Path(__file__)), "--serve"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
-    ways = [("own", sys.executable, "plain"), ("outlay", sys.executable, "outlay"), ("peers", peers, "plain")]
+    ways: list[tuple[str, Path | str, str]] = [
+        ("own", sys.executable, "plain"),
+        ("outlay", sys.executable, "outlay"),
+        ("peers", peers, "plain"),
+    ]
     ways += [(name, peers, name) for name in ("langfuse", "openllmetry", "openlit")]
     workers = {key: Worker(python, name, url) for key, python, name in ways}
     found: dict[str, list[tuple[float, float]]] = {}

@@ -82,7 +82,7 @@ class RemoteLedger(RemoteBudgets, Ledger):
         self._zone = zone
         self._facts: LedgerFacts | None = None
         self._known: dict[tuple[str, str], bool] = {}
-        self.spool = Spool(spool_folder, self._send_group)
+        self.spool = Spool(spool_folder, self._send_group, self.events_seen)
         self.settlements = Spool(spool_folder.with_suffix(".settled"), self._send_settlements)
         self._begin()
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -95,12 +95,13 @@ class Transport:
         if answer.status_code >= 400:
             raise error_of(answer.status_code, answer.content)
         try:
-            return decoder(kind).decode(answer.content or b"null")
+            found: Answer = decoder(cast("Any", kind)).decode(answer.content or b"null")
         except msgspec.DecodeError as error:
             raise LedgerError(
                 f"{self.address}{path} answered what this version cannot read ({error}); use the server's version",
                 code="bad_answer",
             ) from error
+        return found
 
     def text(self, path: str, parameters: Parameters | None = None) -> bytes:
         """GET, its answer as it came."""

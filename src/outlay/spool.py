@@ -72,7 +72,11 @@ class Spool:
         self._append(self._encode(event))
 
     def append_seen(self, seen: Seen) -> bool:
-        """Keep a call as it was seen, as durably; False for one that is too long to be kept so."""
+        """Keep a call as it was seen, as durably; False for one that is too long to be kept so, or where nobody could
+        read it again.
+        """
+        if self._events_seen is None:
+            return False
         payload = _SEEN + self._encode(seen)
         if len(payload) > _PAYLOAD_BYTES_MAX:
             return False

@@ -26,12 +26,13 @@ BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say when."}
 INHERITED = {
     *("add_rate", "attribute", "calls_found", "calls_told", "client_watcher", "keep_call", "keep_extraction"),
     *("anomalies", "compare", "forecast", "judge_anomaly"),
-    *("estimate", "record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
+    *("estimate", "estimated", "events_seen", "keep_seen"),
+    *("record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
 }
 """What needs no word of its own for a server: it stands on what does."""
 
 
-NOT_SERVED_YET = ("outlay.alerting",)
+NOT_SERVED_YET = ("outlay.alerting", "outlay.reporting")
 """Modules whose methods a server has no routes for: they are refused by name."""
 
 

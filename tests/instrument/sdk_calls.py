@@ -40,7 +40,7 @@ def clients() -> list[Sdk]:
     import groq
     import mistralai.client as mistralai
     import openai
-    import replicate
+    import replicate.client
     from google import genai
 
     def gemini(url: str) -> Any:
@@ -77,7 +77,7 @@ def clients() -> list[Sdk]:
         Sdk("cohere", True, lambda url: cohere.AsyncClientV2(api_key="k", base_url=url)),
         Sdk("cohere v1", False, lambda url: cohere.Client(api_key="k", base_url=url)),
         Sdk("cohere v1", True, lambda url: cohere.AsyncClient(api_key="k", base_url=url)),
-        Sdk("replicate", False, lambda url: replicate.Client(api_token="k", base_url=url)),
+        Sdk("replicate", False, lambda url: replicate.client.Client(api_token="k", base_url=url)),
         Sdk("elevenlabs", False, lambda url: elevenlabs.ElevenLabs(api_key="k", base_url=url)),
         Sdk("elevenlabs", True, lambda url: elevenlabs.AsyncElevenLabs(api_key="k", base_url=url)),
     ]

@@ -25,7 +25,7 @@ CHAT = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
 }
-MESSAGES = [{"role": "user", "content": "Hello"}]
+MESSAGES: list[Any] = [{"role": "user", "content": "Hello"}]
 CHUNK = {"id": "s1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
 DELTA = {**CHUNK, "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}
 STOP = {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
@@ -56,7 +56,7 @@ def _ask(client: Any, **fields: Any) -> Any:
     return client.chat.completions.create(**{"model": "gpt-4o", "messages": MESSAGES, "max_tokens": 100, **fields})
 
 
-def _spent(ledger: outlay.Ledger) -> tuple[Decimal, Decimal]:
+def _spent(ledger: outlay.Ledger) -> tuple[Decimal | int, Decimal | int]:
     (status,) = ledger.budgets("day")
     return outlay.Money(status.spent).amount, outlay.Money(status.reserved).amount
 
@@ -253,7 +253,7 @@ def test_async_calls_are_refused_and_settled_too(tmp_path: Path, server: Playbac
             found = await asyncio.gather(*(_ask(client) for _ in range(4)), return_exceptions=True)
             chunks = [chunk async for chunk in await _ask(client, model="gpt-4o-mini", stream=True)]
             assert len(chunks) == 2
-        return [getattr(one, "code", None) or one.id for one in found]
+        return [str(getattr(one, "code", None) or getattr(one, "id", one)) for one in found]
 
     used = {"prompt_tokens": 8, "completion_tokens": 100, "total_tokens": 108}
     answers = [whole({**CHAT, "id": f"c{number}", "usage": used}) for number in range(2)]

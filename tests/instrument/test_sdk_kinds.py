@@ -25,7 +25,7 @@ CHAT = {
     "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
 }
 CHAT_COST = Decimal("0.0035")  # 1,000 × $2.50 + 100 × $10.00 a million
-MESSAGES = [{"role": "user", "content": "Hello"}]
+MESSAGES: list[Any] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +159,13 @@ def _prediction(status: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_prediction_that_is_polled_is_kept_when_it_is_done(memory: outlay.Ledger, server: PlaybackServer) -> None:
-    import replicate
+    import replicate.client
 
     done = _prediction("succeeded", output="https://x/y.png", metrics={"predict_time": 2.5})
     server.play(
         whole(_prediction("starting"), status=201), whole(_prediction("processing")), whole(done), whole(done)
     )
-    client = memory.watch(replicate.Client(api_token="k", base_url=server.url))
+    client = memory.watch(replicate.client.Client(api_token="k", base_url=server.url))
     client.poll_interval = 0.01
     prediction = client.predictions.create(version="v" * 64, input={"prompt": "x"})
     prediction.wait()
