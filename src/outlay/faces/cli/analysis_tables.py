@@ -131,8 +131,7 @@ def _causes(episode: Episode, currency: str) -> str:
     first = {cause.dimension: cause for cause in reversed(episode.causes)}
     greatest = sorted(first.values(), key=lambda cause: -cause.rise)
     return ", ".join(
-        f"{cause.dimension} {cause.value} +{Money(cause.rise, currency).digits(3)}"
-        for cause in greatest
+        f"{cause.dimension} {cause.value} +{Money(cause.rise, currency).digits(3)}" for cause in greatest
     )
 
 
