@@ -24,18 +24,21 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
     """How a series is watched; lengths are in points of it. The same setting serves every series.
 
     `margin` is by how much of its width a range must be left to be told; a view's weight is taken off first.
-    `fading` is after how many points a range that is not reached has lost 1/e of its width. A range learns from its
-    first `learning_points`, that of surprises from a day's points or `surprise_points`, whichever is more.
+    `fading` is after how many points a range that is not reached has lost 1/e of its width. What is told widens a
+    range by at most `widening` of its widths or the `outlier_share` of how far it lay outside, whichever is more: a
+    series that never moved would else be told of for ever. A range learns from its first `learning_points` and at
+    least a day's, that of surprises from a day's points or `surprise_points`, whichever is more.
     """
 
     margin: float = 0.065
     mean_points: int = 12
     swing_points: int = 48
-    swing_weight: float = 0.5
+    swing_weight: float = 0.75
     days_before: int = 7
     weeks_before: int = 4
     fading: float = 20_000.0
     widening: float = 3.0
+    outlier_share: float = 0.1
     learning_points: int = 100
     surprise_points: int = 0
     quiet_points: int = 50
@@ -74,8 +77,8 @@ class Range:
         found = self._weight * max((value - self._high) / width, (self._low - value) / width, 0.0)
         if found >= self._watching.margin and not self._wary:
             self._wary = self._quiet + 1
-            self._ceiling = self._high + self._watching.widening * width
-            self._floor = self._low - self._watching.widening * width
+            most = max(self._watching.widening, self._watching.outlier_share * found / self._weight) * width
+            self._ceiling, self._floor = self._high + most, self._low - most
         self._learn(value)
         return found
 
@@ -151,7 +154,7 @@ def novelties(values: Sequence[float], *, day_points: int, watching: Watching | 
     """
     watching = watching or Watching()
     quiet = day_points // 2 or watching.quiet_points
-    learning = watching.learning_points
+    learning = max(watching.learning_points, day_points)
     level = Range(watching, 1.0, learning, quiet)
     course = Range(watching, 1.0, learning, quiet)
     surprise = Range(watching, 1.0, max(day_points, watching.surprise_points), quiet)
