@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.api_contract.again import taken_from
-from tests.playback_server import PlaybackServer
+from tests.playback_server import PlaybackServer, whole
 
 import outlay
 
@@ -36,3 +36,20 @@ def _as_it_was() -> Iterator[None]:
 
 
 globals().update(taken_from(SOURCE))
+
+
+def test_what_a_wrapper_saw_reaches_the_server_through_the_spool(
+    remote: outlay.Ledger, server: PlaybackServer
+) -> None:
+    import openai
+
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    message = {"role": "assistant", "content": "Hi"}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    told = {"id": "c1", "object": "chat.completion", "created": 1, "model": "gpt-4o", "choices": choices}
+    server.play(whole({**told, "usage": usage}))
+    with remote.watch(openai.OpenAI(api_key="k", base_url=server.url + "/v1")) as client:
+        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+    remote.flush()
+    (receipt,) = remote.events()
+    assert str(receipt.total) == "$0.0035"  # 1,000 × $2.50 + 100 × $10.00 a million
