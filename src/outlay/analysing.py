@@ -160,31 +160,40 @@ class LedgerAnalysis(LedgerReader):
         told = [episode for episode in found if judged or episode.verdict is None]
         return sorted(told, key=lambda episode: (-episode.since, -episode.impact))
 
-    def judge_anomaly(self, id: str, verdict: str, *, why: str, who: str = _WHO) -> Judgement:
+    def judge_anomaly(
+        self, id: str, verdict: str, *, why: str, who: str = _WHO, zone: str | None = None
+    ) -> Judgement:
         """Say of an episode that it was `expected` or `not_an_anomaly`: it and others of its kind are not told again.
 
         Of its kind is what happens to the same series and is at most a fifth dearer by the hour or day. The last word
-        counts. Raises NotFound `no_such_anomaly`, InvalidInput `bad_verdict`.
+        counts. `zone` is that in which anomalies were asked. Raises NotFound `no_such_anomaly`, InvalidInput
+        `bad_verdict`.
         """
         if verdict not in tuple(Verdict):
             raise InvalidInput(f"verdict is one of {', '.join(Verdict)}", code="bad_verdict", field="verdict")
-        id = read_text(id, "id")
-        day = id.rpartition("-")[2]
-        since = int(day) * DAY_MICROSECONDS if day.isdigit() and len(day) < 7 else None
-        now, zone = self.clock.now(), self._zone_or_home(None)
-        start = now - RECENT_DAYS * DAY_MICROSECONDS if since is None else since
-        known = (
-            one
-            for step, by in WATCHED
-            for one in self._episodes(step, by, None, start, now, zone, Thresholds(amount=0, percent=0), ())
-        )
-        episode = next((one for one in known if one.id == id), None)
+        id, why = read_text(id, "id"), read_text(why, "why")
+        episode = self._episode(id, self._zone_or_home(zone))
         if episode is None:
             raise NotFound(f"no anomaly {id[:60]!r} is known; outlay anomalies lists them", code="no_such_anomaly")
-        found = judgement(episode, Verdict(verdict), who=who, why=read_text(why, "why"), at=self.clock.now())
-        before = self.store.note(NOTE, id)
-        self.store.put_note(NOTE, id, msgspec.json.encode(found), expects=before, at=found.at, live=True)
+        found = judgement(episode, Verdict(verdict), who=who, why=why, at=self.clock.now())
+        body, kept = msgspec.json.encode(found), False
+        while not kept:
+            before = self.store.note(NOTE, id)
+            kept = self.store.put_note(NOTE, id, body, expects=before, at=found.at, live=True)
         return found
+
+    def _episode(self, id: str, zone: str) -> Episode | None:
+        """The episode of that id, asked for as `anomalies` would now, else as it would have then."""
+        now, recent = self.clock.now(), RECENT_DAYS * DAY_MICROSECONDS
+        day = id.rpartition("-")[2]
+        then = [int(day) * DAY_MICROSECONDS] if day.isdigit() and len(day) < 7 else []
+        every = Thresholds(amount=0, percent=0)
+        for start in (now - recent, *then, *(at - recent for at in then)):
+            for step, by in WATCHED:
+                for episode in self._episodes(step, by, None, start, now, zone, every, ()):
+                    if episode.id == id:
+                        return episode
+        return None
 
     # Why it changed
 

@@ -99,7 +99,7 @@ def anomalies(
     with opened(ledger) as book:
         for id, verdict in ((expected, "expected"), (not_an_anomaly, "not_an_anomaly")):
             if id is not None:
-                book.judge_anomaly(id, verdict, why=why or "no reason given", who="command line")
+                book.judge_anomaly(id, verdict, why=why or "no reason given", who="command line", zone=zone)
         first, last = read_span(book, since, until, zone)
         found = book.anomalies(
             since=first,
@@ -154,6 +154,7 @@ def compare(
     For example: outlay compare --before 60 --after 30 --user u42, or
     outlay compare --where-before tag.release=1.4 --where-after tag.release=1.5
     """
+    from outlay.analytics.anomaly import risen
     from outlay.faces.cli.analysis_tables import table_of_comparison
 
     form = form_of(json, csv)
@@ -174,7 +175,7 @@ def compare(
         )
         show(table_of_comparison(found, book.currency, spans, zone), form)
         change = found.total.change
-        if over is not None and 100 * change.amount > over * change.before:
+        if over is not None and risen(change.before, change.after, over):
             raise typer.Exit(Exit.FINDING)
 
 
