@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from traceback import extract_tb
 from typing import Final
 
 import msgspec
@@ -221,9 +222,16 @@ class Watcher:
                 self.round()
             except OutlayError as error:
                 logger.warning("watching failed; it is tried again [%s]", error.code)
-            except Exception:
-                # Whatever nobody foresaw must not end the watch in silence.
-                logger.exception("watching failed; it is tried again")
+            except Exception as error:  # noqa: BLE001 - the lease loop must outlive what nobody foresaw
+                # Whatever nobody foresaw must not end the watch in silence. Only its kind and place are told: its
+                # text may hold a channel's secret.
+                place = extract_tb(error.__traceback__)[-1]
+                logger.error(  # noqa: TRY400 - a traceback would tell the text
+                    "watching failed with %s at %s:%s; it is tried again",
+                    type(error).__name__,
+                    place.filename,
+                    place.lineno,
+                )
 
     def _leads(self, now: Instant) -> bool:
         if now < self._until - LEASE_SPAN // 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
@@ -45,7 +46,7 @@ class Held(msgspec.Struct):
     entry: int | None = None
 
 
-class MemoryAccounts:
+class MemoryAccounts(ABC):
     """Budgets and their accounts; the entries and the reservations are the other halves'."""
 
     _entries: dict[int, Entry]
@@ -68,8 +69,8 @@ class MemoryAccounts:
         self._numbers = count(1)
         self._dropped_at: Instant = -(1 << 62)
 
-    def _open(self) -> threading.RLock:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self) -> threading.RLock: ...
 
     # --- budgets
 

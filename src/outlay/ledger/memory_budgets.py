@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -25,23 +26,23 @@ from outlay.model import AccountKey, Appended, Entry, Outcome
 class MemoryBudgets(MemoryAccounts):
     """What `BudgetStore` promises; the entries are the other half's."""
 
-    def _see_again(self, entry: Entry) -> Appended | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _see_again(self, entry: Entry) -> Appended | None: ...
 
-    def _keep_key(self, entry: Entry, root: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _keep_key(self, entry: Entry, root: int) -> None: ...
 
-    def _written_since(self, seq: int) -> list[Entry]:
-        raise NotImplementedError
+    @abstractmethod
+    def _written_since(self, seq: int) -> list[Entry]: ...
 
-    def _append(self, entry: Entry) -> Appended:
-        raise NotImplementedError
+    @abstractmethod
+    def _append(self, entry: Entry) -> Appended: ...
 
-    def _amend(self, amendment: Amendment) -> Appended:
-        raise NotImplementedError
+    @abstractmethod
+    def _amend(self, amendment: Amendment) -> Appended: ...
 
-    def _event(self, root: int) -> list[Entry]:
-        raise NotImplementedError
+    @abstractmethod
+    def _event(self, root: int) -> list[Entry]: ...
 
     def reserve(self, asked: Reserving, *, epoch: int | None = None) -> Reserved:
         """See BudgetStore.reserve."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from outlay.ledger.serving_store import KeptKey, Lease, LoggedChange
 from outlay.model import UsageEvent
 
 
-class MemoryServing:
+class MemoryServing(ABC):
     """What `ServingStore` promises."""
 
     _held: dict[str, Held]
@@ -25,8 +26,8 @@ class MemoryServing:
         self._leases: dict[str, Lease] = {}
         self._notes: dict[tuple[str, str], tuple[Instant, bool, bytes]] = {}
 
-    def _open(self) -> threading.RLock:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self) -> threading.RLock: ...
 
     def put_key(self, id: str, body: bytes, *, expects: bytes | None) -> bool:
         """See ServingStore.put_key."""
