@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from tests.served import served
 
 import outlay
 from outlay.faces.server.keys import make_key
+from outlay.faces.server.routes.live import Tail
 
 CENT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "usage": {"output_tokens": 1_000}}
 
@@ -100,3 +102,18 @@ def test_many_subscribers_are_told_the_same_and_one_who_lags_far_behind_too(memo
             seen, seen_else = list(told), list(else_told)
     assert sum(len(data["receipts"]) + data["more"] for _, event, data in seen if event == "receipts") == 1_201
     assert [one["id"] for _, _, data in seen_else for one in data["receipts"]] == ["new"]
+
+
+def test_what_is_recorded_while_the_past_is_read_is_told_once(memory: outlay.Ledger) -> None:
+    memory.record_many([{**CENT, "id": f"old{number}"} for number in range(3)])
+
+    async def told() -> list[str]:
+        tail = Tail(memory.store)
+        await tail.fresh()
+        memory.record(**CENT, id="new")  # After the tail was read, before the past is.
+        found, place = await tail.behind({}, 0)
+        await asyncio.sleep(0.2)
+        await tail.fresh()
+        return [one.event.id for one in (*found, *(await tail.behind({}, place))[0])]
+
+    assert asyncio.run(told()) == ["old0", "old1", "old2", "new"]

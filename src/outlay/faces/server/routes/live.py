@@ -33,7 +33,7 @@ from outlay.faces.server.routes.answering import (
     in_thread,
 )
 from outlay.faces.server.state import ServerState
-from outlay.ledger.store import EntryFilter
+from outlay.ledger.store import EntryFilter, LedgerStore
 from outlay.ledger.tallies import check_entry_filter, matches
 from outlay.model import Entry
 
@@ -66,9 +66,9 @@ Seconds = Annotated[float | None, Query(description="end the stream after so man
 class Tail:
     """The newest entries of a ledger, read once for all subscribers of a server. Used on the server's loop only."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, store: LedgerStore) -> None:
         """Begins at the ledger's end when it is first asked."""
-        self._store = state.ledger.store
+        self._store = store
         self._entries: deque[Entry] = deque(maxlen=TAIL_MAX)
         self._reading = asyncio.Lock()
         self._read_s = 0.0
@@ -95,9 +95,13 @@ class Tail:
         first = self._entries[0].seq if self._entries else self.place + 1
         if place >= self._began and place + 1 >= first:
             return [one for one in self._entries if one.seq > place and matches(one, where)], self.place
-        # Further back than the tail reaches: a subscriber who comes back after a while.
+        # Further back than the tail reaches: a subscriber who comes back after a while. What is written or read
+        # by others meanwhile comes with the next frame: neither told twice nor passed over.
+        reached = self.place
         found = await in_thread(partial(self._behind, where, place))
-        return found, found[-1].seq if len(found) == LOOK_MAX else self.place
+        if len(found) == LOOK_MAX:
+            return found, found[-1].seq
+        return [one for one in found if one.seq <= reached], reached
 
     def _newest(self) -> int:
         newest = next(iter(self._store.entries(EntryFilter(newest_first=True, live_only=False), 1)), None)
@@ -129,7 +133,7 @@ async def _frames(
 ) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     ends_s = None if seconds is None else loop.time() + seconds
-    tail = _tails.setdefault(state, Tail(state))
+    tail = _tails.setdefault(state, Tail(state.ledger.store))
     await tail.fresh()
     place = tail.place if place is None else place
     yield b"retry: 1000\nid: %d\nevent: begin\ndata: {}\n\n" % place
