@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,6 +21,20 @@ def main(what: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
     subprocess.run([*command, *wanted], check=True, cwd=ROOT)
     print("installed", what, "into", sys.prefix)
+    if what == "dev":
+        browser()
+
+
+def browser() -> None:
+    """The dashboard's tests drive a real browser: Debian's, as a root may install it; others are told how."""
+    if shutil.which("chromium"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=True, env=quiet)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"], check=True, env=quiet)
+        return
+    print("the tests of the dashboard need Chromium: apt-get install chromium", file=sys.stderr)
 
 
 if __name__ == "__main__":
