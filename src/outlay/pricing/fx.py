@@ -95,7 +95,7 @@ class Converter:
         return Conversion(amount, money, found, _note(found, day))
 
     def line(self, meter: str, money: Money, day: date, note: str = "") -> PricedLine:
-        """A line of told money (`billed_cost`, `reported_cost`) in this currency, its own amount and rate beside it."""
+        """A line of told money (`billed_cost`, `reported_cost`) in this currency, with its own amount beside it."""
         found = self.convert(money, day)
         if money.currency == self.currency:
             return PricedLine(meter, 1, money.pico, None, note)
