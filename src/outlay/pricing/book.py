@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from outlay.clock import DAY_MICROSECONDS, Instant, date_to_day
 from outlay.errors import PriceBookError
 from outlay.model import ExchangeRate, Rate
 from outlay.pricing import catalogue as packed
+from outlay.pricing.ends import End, at_end
 from outlay.pricing.match import OpaqueName, matched_by, plain, provider_spellings, service_spellings
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class PriceBook:
         "catalogue_id",
         "currency",
         "date",
+        "end",
         "plans",
         "quick_plans",
         "title",
@@ -69,6 +72,7 @@ class PriceBook:
     currency: str
     title: str
     date: str
+    end: End | None
     user_rates: tuple[Rate, ...]
     plans: dict[tuple[object, ...], Plan]
     quick_plans: dict[tuple[object, ...], Plan]
@@ -99,6 +103,7 @@ class PriceBook:
         book.title = decoded.title
         book.date = decoded.date
         book.currency = currency
+        book.end = None
         book.user_rates = tuple(user_rates)
         book.plans = {}
         book.quick_plans = {}
@@ -119,6 +124,13 @@ class PriceBook:
         head = packed.PackedCatalogue(packed.FORMAT, self.title, self.date, list(self._heads.values()))
         exchange = [each for days in self._exchange.values() for _, each in days]
         return PriceBook.of(packed.encode(head), self.catalogue_id, user_rates, exchange, self.currency)
+
+    def at(self, end: End) -> PriceBook:
+        """This book for estimates: each range of prices is its low or its high end."""
+        book = copy(self)
+        book.end = end
+        book.plans, book.quick_plans, book._resolutions = {}, {}, {}
+        return book
 
     def providers(self) -> list[str]:
         """The names of all providers, the user's own too."""
@@ -258,6 +270,8 @@ class PriceBook:
         own = [rate for key in keys for rate in self._user.get(key, ())]
         shared = [page for page in self._page(provider) if page.name == _ANY]
         rates = (*own, *listed, *(rate for page in shared for rate in self._catalogue_rates(provider, page)))
+        if self.end is not None:
+            rates = at_end(rates, self.end)
         offered: dict[str, set[str]] = {}
         for rate in rates:
             for key, value in rate.conditions.items():
