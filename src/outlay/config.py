@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metered: list[str] = []
     budgets: dict[str, dict[str, Any]] = {}
     server: dict[str, Any] = {}
+    gateway: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
 
 
