@@ -1,8 +1,8 @@
 """The connections of one ledger on PostgreSQL: a small pool, transactions that are run again, and forks.
 
 Every transaction is one function: where the server undid it for another's sake, or was lost before COMMIT was sent,
-the function is run again. Where the connection is lost while COMMIT is under way, the server is asked what became of
-that transaction. So nothing acknowledged is lost, and nothing is done twice.
+the function is run again. Where the connection is lost while COMMIT is under way, a row that each transaction writes
+tells whether it landed. So nothing acknowledged is lost, and nothing is done twice.
 
 The pool has no threads of its own: a program that forks keeps what it had, and a wrong password is told to whoever
 opens the ledger, at once. As with a file, idle connections are closed before a fork and opened again on both sides.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import threading
 import time
 import weakref
@@ -29,8 +30,9 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from outlay.errors import LedgerBusy, LedgerClosed, LedgerCorrupt, LedgerError, OpenedBeforeFork
+from outlay.ledger.dialect import Row
 from outlay.ledger.postgres.failures import lost, translate, undone
-from outlay.ledger.postgres.statements import Connection, only, run, sql
+from outlay.ledger.postgres.statements import Connection, first, only, run, sql
 
 READ_SECONDS_MAX: Final = 10.0
 """The server ends a reader's statement after this."""
@@ -79,6 +81,12 @@ def _adapters() -> AdaptersMap:
     return adapters
 
 
+class Client(psycopg.Connection[Row]):
+    """A connection to the server, numbered at random: under its number it says which of its transactions landed."""
+
+    number: int
+
+
 def shown(url: str) -> str:
     """An address without its password, for messages."""
     parts = urlsplit(url)
@@ -97,7 +105,7 @@ class Connections:
         self.number = next(_numbers)
         self._pid = os.getpid()
         self._closed = False
-        self._idle: list[Connection] = []
+        self._idle: list[Client] = []
         self._new_locks()
         _OPEN.add(self)
         self._finalizer = weakref.finalize(self, _close_kept, self._pid, self._idle)
@@ -114,22 +122,14 @@ class Connections:
         work: Callable[[Connection, Meta], Result],
         *,
         alone: bool = False,
-        landed: Callable[[Connection], bool] | None = None,
     ) -> Result:
         """Run `work` in one write transaction, again where the server undid it or went away before its COMMIT.
 
         With `alone` no other write transaction runs meanwhile: for what changes the epoch, and for retention.
-        `landed` tells, after a COMMIT that was not answered, whether its rows are there; without it the server's
-        word on the transaction counts.
         """
-        return self._repeated(lambda: self._write_once(work, alone, landed))
+        return self._repeated(lambda: self._write_once(work, alone))
 
-    def _write_once(
-        self,
-        work: Callable[[Connection, Meta], Result],
-        alone: bool,
-        landed: Callable[[Connection], bool] | None,
-    ) -> Result:
+    def _write_once(self, work: Callable[[Connection, Meta], Result], alone: bool) -> Result:
         with self.borrowing() as connection:
             meta = _begin(connection, alone)
             if meta.xact <= meta.folded_xact:
@@ -142,21 +142,20 @@ class Connections:
                     raise
             else:
                 return result
-        if self._committed(meta, landed):
+        if self._landed(connection.number, meta.xact):
             return result
         raise _NotCommitted
 
-    def _committed(self, meta: Meta, landed: Callable[[Connection], bool] | None) -> bool:
-        """What became of a transaction whose COMMIT was not answered."""
+    def _landed(self, client: int, xact: int) -> bool:
+        """Whether a transaction is there whose COMMIT was not answered."""
 
-        def ask() -> bool:
-            with self.reading() as connection:
-                state = _state_of(connection, meta.xact)
-                if state == "in progress":
-                    raise _StillCommitting
-                return landed(connection) if landed is not None else state == "committed"
+        def ended(connection: Connection) -> None:
+            if _state_of(connection, xact) == "in progress":
+                raise _StillCommitting
 
-        return self._repeated(ask)
+        # Two views: the row may become visible between the server's word and a view that was there before.
+        self.read(ended)
+        return self.read(lambda connection: first(connection, "has_landed", (client, xact)) is not None)
 
     @contextmanager
     def reading(self, seconds_max: float = READ_SECONDS_MAX) -> Iterator[Connection]:
@@ -219,9 +218,9 @@ class Connections:
                 f"{self.address} was open when C code forked this process; open it again after the fork"
             )
 
-    def connect(self) -> Connection:
+    def connect(self) -> Client:
         """A connection of its own, not of the pool. Raises psycopg.Error."""
-        return psycopg.connect(
+        connection = Client.connect(
             self._url,
             autocommit=True,  # Transactions are begun and ended by name, in as few round trips as they need.
             prepare_threshold=None,
@@ -236,9 +235,11 @@ class Connections:
             client_encoding="UTF8",
             application_name="outlay",
         )
+        connection.number = secrets.randbits(63)
+        return connection
 
     @contextmanager
-    def borrowing(self) -> Iterator[Connection]:
+    def borrowing(self) -> Iterator[Client]:
         """A connection that no other thread uses meanwhile; a transaction left open is rolled back."""
         connection = self._take()
         try:
@@ -246,7 +247,7 @@ class Connections:
         finally:
             self._give(connection)
 
-    def _take(self) -> Connection:
+    def _take(self) -> Client:
         self.check()
         with self._gate:
             while self._forking or self._busy >= CONNECTIONS_MAX:
@@ -260,7 +261,7 @@ class Connections:
             undo.pop_all()
         return connection
 
-    def _give(self, connection: Connection) -> None:
+    def _give(self, connection: Client) -> None:
         sound = _rolled_back(connection)
         with self._gate:
             keep = sound and len(self._idle) < _IDLE_MAX and not self._closed
@@ -347,9 +348,10 @@ def _meta(row: tuple[Any, ...] | None) -> Meta:
     return Meta(*row)
 
 
-def _begin(connection: Connection, alone: bool) -> Meta:
+def _begin(connection: Client, alone: bool) -> Meta:
     """Begin a write transaction: one round trip. Each of its statements sees what was committed before it."""
-    cursor = connection.execute(sql("begin_alone" if alone else "begin_writing"))
+    text = sql("begin_alone" if alone else "begin_writing")
+    cursor = connection.execute(text.replace("{client}", str(connection.number)))
     while cursor.nextset():
         pass
     return _meta(cursor.fetchone())
@@ -387,7 +389,7 @@ def _rolled_back(connection: Connection) -> bool:
     return True
 
 
-def _close_kept(pid: int, idle: list[Connection]) -> None:
+def _close_kept(pid: int, idle: list[Client]) -> None:
     if os.getpid() != pid:
         return
     for connection in idle:

@@ -16,7 +16,7 @@ from outlay.ledger.postgres.connections import Connections
 from outlay.ledger.postgres.failures import translate
 from outlay.ledger.postgres.statements import Connection, first, only, run, script, scripts, sql
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 OLDEST_SERVER: Final = 13
 """PostgreSQL's major version that the statements need: 64-bit transaction numbers."""
 

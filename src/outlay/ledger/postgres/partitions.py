@@ -15,7 +15,7 @@ from typing import Final
 from outlay.clock import DAY_MICROSECONDS, Instant, day_to_date
 from outlay.errors import LedgerBusy
 from outlay.ledger.postgres.connections import Connections, Meta
-from outlay.ledger.postgres.statements import Connection, only, rows, sql
+from outlay.ledger.postgres.statements import Connection, only, rows, run, sql
 
 DAYS_AHEAD: Final = 3
 """Partitions are there for today, the day before, and this many days after."""
@@ -46,6 +46,7 @@ class Partitions:
             return
         if self._make_or_leave(range(today - 1, today + DAYS_AHEAD + 1)):
             self._made_until = today + DAYS_AHEAD + 1
+            self._connections.write(lambda connection, _: run(connection, "drop_landed"))
 
     def for_import(self, instants: Iterable[Instant]) -> None:
         """Make the partitions of days of which much comes."""

@@ -16,7 +16,13 @@ SET LOCAL jit = off;
 SET LOCAL statement_timeout = '60s';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SELECT pg_advisory_xact_lock_shared(1333097836, 0);
-SELECT epoch, folded_xact, folded_seq, horizon, xact_offset + pg_current_xact_id()::text::bigint FROM meta
+WITH own AS (
+    INSERT INTO landed (client, xact, at)
+    SELECT {client}, xact_offset + pg_current_xact_id()::text::bigint, now() FROM meta
+    ON CONFLICT (client) DO UPDATE SET xact = excluded.xact, at = excluded.at
+    RETURNING xact
+)
+SELECT epoch, folded_xact, folded_seq, horizon, own.xact FROM meta, own
 
 -- name: begin_alone
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
@@ -25,7 +31,13 @@ SET LOCAL jit = off;
 SET LOCAL statement_timeout = '60s';
 SET LOCAL idle_in_transaction_session_timeout = '60s';
 SELECT pg_advisory_xact_lock(1333097836, 0);
-SELECT epoch, folded_xact, folded_seq, horizon, xact_offset + pg_current_xact_id()::text::bigint FROM meta
+WITH own AS (
+    INSERT INTO landed (client, xact, at)
+    SELECT {client}, xact_offset + pg_current_xact_id()::text::bigint, now() FROM meta
+    ON CONFLICT (client) DO UPDATE SET xact = excluded.xact, at = excluded.at
+    RETURNING xact
+)
+SELECT epoch, folded_xact, folded_seq, horizon, own.xact FROM meta, own
 
 -- The lock lets no partition be dropped between the first statement's view and the last's.
 -- name: begin_reading
@@ -38,6 +50,15 @@ LOCK TABLE ONLY outlay.entry IN ACCESS SHARE MODE
 
 -- name: transaction_state
 SELECT pg_xact_status((?::bigint - xact_offset)::text::xid8) FROM meta
+
+-- name: has_landed
+SELECT 1 FROM landed WHERE client = ? AND xact = ?
+
+-- Of clients that are gone; no COMMIT is asked about for as long as this.
+-- name: drop_landed
+DELETE FROM landed WHERE client IN (
+    SELECT client FROM landed WHERE at < now() - interval '1 day' FOR UPDATE SKIP LOCKED
+)
 
 -- name: renumber_transactions
 UPDATE meta SET xact_offset =
