@@ -23,7 +23,10 @@ from outlay.model import Basis, Status
 CLOSED: Final = "closed"
 """What is said of a stream that the program closed, or forgot, before its end."""
 
-_CANCELLED: Final = ("CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit", CLOSED)
+SESSION_CLOSED: Final = "SessionClosed"
+"""What is said of an answer that had begun when its live session was closed."""
+
+_CANCELLED: Final = ("CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit", CLOSED, SESSION_CLOSED)
 _UNSENT: Final = (
     "ConnectError",
     "ConnectTimeout",

@@ -20,6 +20,16 @@ from outlay.instrument.wrapping import unhook, wrapper
 _lock = threading.RLock()
 _patched: Final[dict[Entry, tuple[type, Any]]] = {}
 _default: list[Watch] = []
+_attended: Final[set[str]] = set()
+
+
+def attend(sdk: Sdk) -> None:
+    """Wrap the methods of an SDK's classes, now and as soon as a module of it is imported later."""
+    with _lock:
+        _attended.add(sdk.name)
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+        patch(sdk)
 
 
 def patch(sdk: Sdk) -> None:
@@ -60,10 +70,8 @@ def instrument(watch: Watch) -> list[str]:
         if _default:
             unhook(_default[0])
         _default[:] = [watch]
-        if _finder not in sys.meta_path:
-            sys.meta_path.insert(0, _finder)
         for sdk in SDKS:
-            patch(sdk)
+            attend(sdk)
     return instrumented_sdks()
 
 
@@ -86,9 +94,10 @@ def uninstrument() -> None:
     with _lock:
         if _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
-        for owner, original in _patched.values():
-            setattr(owner, original.__name__, original)
+        for entry, (owner, original) in _patched.items():
+            setattr(owner, entry.method, original)
         _patched.clear()
+        _attended.clear()
         if _default:
             unhook(_default.pop())
 
@@ -112,7 +121,7 @@ def _executing(original: Callable[[ModuleType], None], name: str) -> Callable[[M
     def exec_module(module: ModuleType) -> None:
         original(module)
         for sdk in SDKS:
-            if any(entry.module == name for entry in sdk.entries) and default_watch() is not None:
+            if sdk.name in _attended and any(entry.module == name for entry in sdk.entries):
                 patch(sdk)
 
     return exec_module

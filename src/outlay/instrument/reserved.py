@@ -133,13 +133,18 @@ def any_hard(operation: Operation) -> bool:
     """Whether the ledger has a budget that may refuse anything. Raises Stopped where it cannot be asked and one fails
     closed.
     """
-    ledger = safely(operation.watch.failures, "opening the ledger", _ledger_of, operation.watch)
+    return any_hard_in(operation.watch)
+
+
+def any_hard_in(watch: Watch) -> bool:
+    """The same, before there is an operation."""
+    ledger = safely(watch.failures, "opening the ledger", _ledger_of, watch)
     if ledger is None:
         return False
     try:
-        index = operation.watch.budgets(ledger)
+        index = watch.budgets(ledger)
     except LedgerError as error:
-        operation.watch.failures.note("asking budgets", error)
+        watch.failures.note("asking budgets", error)
         known = ledger.reserver.known
         if any(one.action is not BudgetAction.NOTIFY and not one.fail_open for one in known.budgets.values()):
             raise Stopped(error) from error

@@ -22,12 +22,14 @@ class Style(StrEnum):
     ASYNC_CONTEXT = "async context manager"
     BOTOCORE = "botocore"
     GENAI = "one attempt over aiohttp"
+    SESSION = "live session"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One method through which calls go. Paths lead from the method's `self`.
 
-    `holder` is the object that bears a watch's mark, `http` the HTTP client by which the method sends.
+    `holder` is the object that bears a watch's mark, `http` the HTTP client by which the method sends. What opens a
+    live session gives one whose `socket` (a path, "" for itself) has a method that `receives`.
     """
 
     module: str
@@ -36,6 +38,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     style: Style
     http: str = ""
     holder: str = ""
+    socket: str = ""
+    receives: str = ""
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,21 @@ def _stainless(package: str) -> tuple[Entry, ...]:
     return (
         Entry(module=module, owner="SyncAPIClient", method="request", style=Style.SYNC, http="_client"),
         Entry(module=module, owner="AsyncAPIClient", method="request", style=Style.ASYNC, http="_client"),
+    )
+
+
+def _live(module: str, *owners: str, holder: str, socket: str, receives: str) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            module=module,
+            owner=owner,
+            method="connect",
+            style=Style.SESSION,
+            holder=holder,
+            socket=socket,
+            receives=receives,
+        )
+        for owner in owners
     )
 
 
@@ -113,10 +132,20 @@ SDKS: Final = (
         package="openai",
         tested="3.54.0",
         provider="openai",
-        calls="chat, responses, embeddings, images, transcription, speech, batch results; Azure OpenAI",
+        calls="chat, responses, embeddings, images, transcription, speech, realtime, batch results; Azure OpenAI",
         any_provider=True,
         providers={"AzureOpenAI": "azure", "AsyncAzureOpenAI": "azure", "BedrockOpenAI": "aws"},
-        entries=_stainless("openai"),
+        entries=(
+            *_stainless("openai"),
+            *_live(
+                "openai.resources.realtime.realtime",
+                "Realtime",
+                "AsyncRealtime",
+                holder="_client",
+                socket="",
+                receives="recv_bytes",
+            ),
+        ),
         clients=_stainless_clients("openai"),
     ),
     Sdk(
@@ -148,7 +177,7 @@ SDKS: Final = (
         package="google.genai",
         tested="3.4.0",
         provider="google",
-        calls="generate_content, streams, embeddings, images, interactions; Gemini API and Vertex AI",
+        calls="generate_content, streams, embeddings, images, interactions, live sessions; Gemini API and Vertex AI",
         entries=(
             Entry(module=_GENAI, owner="BaseApiClient", method="_request", style=Style.SYNC, http="_httpx_client"),
             Entry(
@@ -160,6 +189,7 @@ SDKS: Final = (
             ),
             Entry(module=_GENAI, owner="BaseApiClient", method="_async_request_once", style=Style.GENAI),
             *_speakeasy("google.genai._gaos.basesdk", "BaseSDK", "AsyncBaseSDK"),
+            *_live("google.genai.live", "AsyncLive", holder="_api_client", socket="_ws", receives="recv"),
         ),
         clients=_clients("google.genai.client", "Client", "AsyncClient", holders=("_api_client",)),
     ),

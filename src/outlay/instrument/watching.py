@@ -83,10 +83,10 @@ def watch(client: object, ledger: Ledger, **settings: Any) -> None:
             code="unknown_client",
             field="client",
         )
-    from outlay.instrument.patching import patch
+    from outlay.instrument.patching import attend
 
     sdk, row = found
-    patch(sdk)
+    attend(sdk)
     made = Watch(ledger, **settings)
     for path in row.holders:
         holder = at_path(client, path)

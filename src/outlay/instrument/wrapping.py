@@ -18,6 +18,7 @@ from outlay.instrument.calls import CURRENT, Exchange, Operation, may_be_batch
 from outlay.instrument.clients import safely, say_once
 from outlay.instrument.passing import AsyncContent, Passage, pass_http
 from outlay.instrument.reserved import Stopped, prepare, prepare_async
+from outlay.instrument.sessions import Live, connecting
 from outlay.instrument.streaming import Keeper, UsageHider, is_opaque
 from outlay.instrument.targets import Entry, Sdk, Style, at_path
 from outlay.instrument.watching import Watch, mark_of
@@ -50,10 +51,14 @@ class Scope:
 
 def operation_of(watch: Watch, sdk: Sdk, client: object) -> Operation:
     """A new operation of this client."""
+    return Operation(watch, sdk, _provider_of(sdk, client))
+
+
+def _provider_of(sdk: Sdk, client: object) -> str:
     if not sdk.providers:
-        return Operation(watch, sdk, sdk.provider)
+        return sdk.provider
     names = (kind.__name__ for kind in type(client).__mro__)
-    return Operation(watch, sdk, next((sdk.providers[name] for name in names if name in sdk.providers), sdk.provider))
+    return next((sdk.providers[name] for name in names if name in sdk.providers), sdk.provider)
 
 
 def wrapper(sdk: Sdk, entry: Entry, original: Function, default: Callable[[], Watch | None]) -> Function:
@@ -71,9 +76,24 @@ def wrapper(sdk: Sdk, entry: Entry, original: Function, default: Callable[[], Wa
             return None
         return operation_of(watch, sdk, owner)
 
-    made = _WRAPPERS[entry.style](begin, original)
+    if entry.style is Style.SESSION:
+        made = connecting(original, functools.partial(_session_of, sdk, entry, default))
+    else:
+        made = _WRAPPERS[entry.style](begin, original)
     # What the program or the SDK asks of its method is answered as before.
     return functools.update_wrapper(made, original)
+
+
+def _session_of(
+    sdk: Sdk, entry: Entry, default: Callable[[], Watch | None], owner: object, model: str
+) -> Live | None:
+    """How a session that is about to be opened is watched; None where its client is not."""
+    client = at_path(owner, entry.holder)
+    watch = mark_of(client) or _hook_of(at_path(client, "_client")) or default()
+    if watch is None:
+        return None
+    url = str(at_path(client, "base_url") or "")
+    return Live(watch, sdk, entry, _provider_of(sdk, client), model, url)
 
 
 def _sync(begin: Callable[[object], Operation | None], original: Function) -> Function:
