@@ -39,6 +39,7 @@ from outlay.recorder import Recorder
 from outlay.remote_budgets import RemoteBudgets
 from outlay.remote_reserving import NoStore, RemoteRecorder, RemoteReserver
 from outlay.remote_transport import ServerUnreachable, Transport, not_remote
+from outlay.remote_watching import RemoteAnalysis
 from outlay.reserving import Reserver
 from outlay.spool import Spool
 from outlay.wire import (
@@ -63,7 +64,7 @@ GROUP: Final = 1_000
 _Item = TypeVar("_Item")
 
 
-class RemoteLedger(RemoteBudgets, Ledger):
+class RemoteLedger(RemoteAnalysis, RemoteBudgets, Ledger):
     """A ledger behind an Outlay server, with every method of Ledger. Safe to share between threads and forks."""
 
     def __init__(

@@ -96,8 +96,7 @@ class LedgerReports(LedgerAlerts):
 
     def _windows(self, period: str, running: bool, since: When, until: When, zone: str) -> tuple[str, Window, Window]:
         """What the period is called, itself, and the one before it."""
-        if period not in PERIODS:
-            raise InvalidInput(f"period {period[:40]!r} is none of {', '.join(PERIODS)}", code="unknown_period")
+        checked_period(period)
         if since is not None:
             return ("Own", *self._span(since, until, zone))
         name, said = PERIODS[period]
@@ -154,6 +153,13 @@ class LedgerReports(LedgerAlerts):
         )
         columns = ("Raised", "Severity", "What")
         return [Section(name="alerts", title="Alerts", columns=columns, rows=rows, texts=3)] if rows else []
+
+
+def checked_period(period: str) -> str:
+    """A period's name. Raises InvalidInput `unknown_period`."""
+    if period not in PERIODS:
+        raise InvalidInput(f"period {str(period)[:40]!r} is none of {', '.join(PERIODS)}", code="unknown_period")
+    return period
 
 
 def _periods(now: Instant, name: WindowName, zone: str, running: bool) -> tuple[Window, Window]:

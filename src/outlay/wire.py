@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from outlay.analytics.report import Cell, Report, Section
 from outlay.answers import Job, Repricing
 from outlay.budgets.definition import mark_said
 from outlay.budgets.terms import Bound, Choice, Decision
@@ -134,6 +135,97 @@ class SentBook(msgspec.Struct, frozen=True, kw_only=True):
     catalogue_id: str
     rates: tuple[Rate, ...]
     exchange: tuple[ExchangeRate, ...]
+
+
+class SentFigure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A figure of a report that is no whole number: an amount, or a number as its decimal text."""
+
+    money: Money | None = None
+    number: str | None = None
+
+
+SentRow = tuple[str | int | SentFigure | None, ...]
+
+
+class SentSection(msgspec.Struct, frozen=True, kw_only=True):
+    """A table of a report on its way."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[SentRow, ...]
+    texts: int
+    total: SentRow | None
+    note: str
+
+
+class SentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A report on its way."""
+
+    title: str
+    label: str
+    since: Instant
+    until: Instant
+    zone: str
+    whole: bool
+    total: Money
+    sections: tuple[SentSection, ...]
+
+
+def sent_report(found: Report) -> SentReport:
+    """A report made ready to go."""
+    sections = tuple(
+        SentSection(
+            name=one.name,
+            title=one.title,
+            columns=one.columns,
+            rows=tuple(map(_sent_row, one.rows)),
+            texts=one.texts,
+            total=None if one.total is None else _sent_row(one.total),
+            note=one.note,
+        )
+        for one in found.sections
+    )
+    told = {name: getattr(found, name) for name in SentReport.__struct_fields__}
+    return SentReport(**{**told, "sections": sections})
+
+
+def received_report(sent: SentReport) -> Report:
+    """The report that was sent."""
+    sections = tuple(
+        Section(
+            name=one.name,
+            title=one.title,
+            columns=one.columns,
+            rows=tuple(map(_received_row, one.rows)),
+            texts=one.texts,
+            total=None if one.total is None else _received_row(one.total),
+            note=one.note,
+        )
+        for one in sent.sections
+    )
+    told = {name: getattr(sent, name) for name in SentReport.__struct_fields__}
+    return Report(**{**told, "sections": sections})
+
+
+def _sent_row(row: Sequence[Cell]) -> SentRow:
+    return tuple(map(_sent_cell, row))
+
+
+def _sent_cell(cell: Cell) -> str | int | SentFigure | None:
+    if isinstance(cell, Money):
+        return SentFigure(money=cell)
+    return SentFigure(number=format(cell, "f")) if isinstance(cell, Decimal) else cell
+
+
+def _received_row(row: SentRow) -> tuple[Cell, ...]:
+    return tuple(map(_received_cell, row))
+
+
+def _received_cell(cell: str | int | SentFigure | None) -> Cell:
+    if not isinstance(cell, SentFigure):
+        return cell
+    return cell.money if cell.money is not None else Decimal(cell.number or 0)
 
 
 def sent_receipt(receipt: Receipt) -> SentReceipt:

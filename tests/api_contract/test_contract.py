@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say when."}
 
 INHERITED = {
     *("add_rate", "attribute", "calls_found", "calls_told", "client_watcher", "keep_call", "keep_extraction"),
-    *("anomalies", "compare", "forecast", "judge_anomaly"),
+    *("alert_link", "channel_maker", "channel_settings", "suggest_alerts"),
     *("estimate", "estimated", "events_seen", "keep_seen"),
     *("record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
 }
 """What needs no word of its own for a server: it stands on what does."""
 
 
-NOT_SERVED_YET = ("outlay.alerting", "outlay.reporting")
+NOT_SERVED_YET: tuple[str, ...] = ()
 """Modules whose methods a server has no routes for: they are refused by name."""
 
 
@@ -177,13 +178,48 @@ def budget_and_reserve(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: T
     told([(one.who, one.what, one.why) for one in ledger.budget_history("each")])
 
 
+def watch_and_report(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: Told) -> None:
+    told(ledger.alert_rule("day", at="1", marks=[80, 100], where={"provider": "openai"}, owner="ana"))
+    told.refused(lambda: ledger.alert_rule("day", kind="noise"))
+    told.refused(lambda: ledger.remove_alert_rule("nobody"))
+    told(ledger.alert_rule("quiet", kind="silence", minutes=30))
+    told([rule.name for rule in ledger.alert_rules()])
+    for day in range(3, 11):
+        at = f"2026-03-{day:02}T09:00:00Z"
+        ledger.record(**CHAT, **DOLLAR, user="u1", feature="x" if day < 8 else None, time=at, id=f"d{day}")
+    told(ledger.alerts())
+    told(ledger.undelivered_alerts().watched_until)
+    told(ledger.snooze_alerts("day", until=timedelta(hours=2)))
+    told.refused(lambda: ledger.snooze_alerts("day", until=None))
+    for action in (ledger.acknowledge_alert, ledger.resolve_alert, ledger.resend_alert):
+        told.refused(partial(action, "nobody"))
+    told.refused(lambda: ledger.own_alert("nobody", "ana"))
+    told.refused(lambda: ledger.test_channel("nobody"))
+    told([(one.window, one.amount, one.fired) for one in ledger.suggest_alerts()])
+    ledger.note_day("2026-03-10", "a note")
+    told(ledger.report("day", running=True))
+    told(ledger.report("month", running=True, by=("user",), where={"user": "u1"}, title="Own", zone="Asia/Kolkata"))
+    told(ledger.report(since="2026-03-04", until="2026-03-06", by=()))
+    told.refused(lambda: ledger.report("fortnight"))
+    told.refused(lambda: ledger.report(by=("colour",)))
+    told(ledger.forecast("month", by="feature"))
+    told.refused(lambda: ledger.forecast("hour"))
+    told(ledger.anomalies(since=timedelta(days=3), amount="0.10"))
+    told.refused(lambda: ledger.anomalies(amount="-1"))
+    told.refused(lambda: ledger.judge_anomaly("nothing-1", "expected", why="a sale"))
+    weeks: dict[str, Any] = {"before": ("2026-03-03", "2026-03-06"), "after": ("2026-03-08", None)}
+    told(ledger.compare("user", **weeks))
+    told(ledger.compare((), **weeks, where_before={"feature": "x"}, where_after={"feature": None}))
+    told.refused(lambda: ledger.compare(before=(None, None), after=("2026-03-08", None)))
+
+
 def _play(script: Callable[..., None], ledger: outlay.Ledger, clock: outlay.FrozenClock) -> list[Any]:
     told = Told([])
     script(ledger, clock, told)
     return told.steps
 
 
-@pytest.mark.parametrize("script", [record_and_ask, correct_and_keep, budget_and_reserve])
+@pytest.mark.parametrize("script", [record_and_ask, correct_and_keep, budget_and_reserve, watch_and_report])
 def test_the_same_program_is_told_the_same_of_every_ledger(
     script: Callable[..., None], remote: outlay.Ledger, clock: outlay.FrozenClock, tmp_path: Path
 ) -> None:
@@ -202,6 +238,7 @@ def test_the_same_program_is_told_the_same_of_every_ledger(
 def test_what_only_the_servers_host_can_do_is_refused_by_name(remote: outlay.Ledger, tmp_path: Path) -> None:
     for action in (
         lambda: remote.backup(tmp_path / "copy.db"),
+        lambda: remote.watcher({}),
         lambda: remote.store.epoch(),
         lambda: remote.recorder.refresh(),
         lambda: remote.reserver.worst(None),  # type: ignore[arg-type]
@@ -237,3 +274,17 @@ def test_the_prompt_of_a_reserved_request_does_not_leave_the_process(
         held.settle(usage={"output_tokens": 3})
     assert sent
     assert not any(b"secret" in content for content in sent)
+
+
+def test_what_the_servers_watcher_raised_is_there_for_its_clients(remote: outlay.Ledger, kept: outlay.Ledger) -> None:
+    remote.alert_rule("day", above="1", owner="ana")
+    remote.record(**CHAT, usage={"output_tokens": 200_000}, user="u1")
+    kept.watcher({}).round(timed=True)
+    (alert,) = remote.alerts(open_only=True)
+    assert [alert] == kept.alerts()
+    assert remote.own_alert(alert.id, "bob").owner == "bob"
+    assert remote.acknowledge_alert(alert.id, who="ana").acknowledged_by == "ana"
+    assert remote.resolve_alert(alert.id) == kept.alerts()[0]
+    assert remote.resend_alert(alert.id).state == "resolved"
+    assert remote.undelivered_alerts() == kept.undelivered_alerts()
+    assert remote.undelivered_alerts().watched_until is not None

@@ -77,6 +77,16 @@ ROLES: dict[tuple[str, str], str] = {
     ("GET", "/v1/changes"): "admin",
     ("GET", "/v1/alerts"): "read unscoped",
     ("POST", "/v1/alerts/{id}/{action}"): "admin",
+    ("PUT", "/v1/alerts/{id}/owner"): "admin",
+    ("GET", "/v1/undelivered-alerts"): "read unscoped",
+    ("PUT", "/v1/snoozes/{rule}"): "admin",
+    ("GET", "/v1/channels"): "admin",
+    ("POST", "/v1/channels/{name}/test"): "admin",
+    ("PUT", "/v1/notes/{day}"): "admin",
+    ("GET", "/v1/forecast"): "read",
+    ("GET", "/v1/anomalies"): "read",
+    ("POST", "/v1/anomalies/{id}/verdict"): "admin",
+    ("GET", "/v1/compare"): "read",
     ("GET", "/v1/alert-rules"): "read unscoped",
     ("PUT", "/v1/alert-rules/{name}"): "admin",
     ("DELETE", "/v1/alert-rules/{name}"): "admin",
@@ -88,6 +98,7 @@ ROLES: dict[tuple[str, str], str] = {
     ("GET", "/api/user/costs"): "read",
     ("GET", "/analytics/dashboard"): "read",
     ("GET", "/analytics/features"): "read",
+    ("GET", "/analytics/compare"): "read",
 }
 
 MAY: dict[str, set[str]] = {
@@ -191,6 +202,7 @@ def test_a_caller_reaches_what_its_role_says_and_nothing_else(access: Access, ki
     assert wrong == {}
 
 
+PERIODS = "before_since=2020-01-01&before_until=2020-02-01&since=2020-02-01&until=2100-01-01"
 READS = (
     "/v1/costs?by=user",
     "/v1/costs?by=project",
@@ -201,6 +213,8 @@ READS = (
     "/v1/usage",
     "/v1/reports/day?running=true&by=user&by=project",
     "/v1/reports/month?running=true&form=markdown",
+    "/v1/forecast?by=user&by=feature",
+    f"/v1/compare?by=user,project&{PERIODS}",
     "/analytics/dashboard",
     "/analytics/features",
 )
@@ -231,6 +245,8 @@ def test_a_scoped_reader_sees_its_own_and_nothing_of_others(access: Access, path
         "/v1/top?by=user&where.project=secret",
         "/v1/receipts?where.project=secret",
         "/v1/costs?where.project=",
+        f"/v1/compare?by=user&before.project=secret&{PERIODS}",
+        f"/v1/compare?by=user&after.project=secret&{PERIODS}",
     ],
 )
 def test_what_is_others_cannot_be_asked_for(access: Access, path: str) -> None:

@@ -38,7 +38,9 @@ def test_a_rule_fires_and_a_person_acknowledges_it(client: httpx.Client, ledger:
     watcher.round(timed=True)
     (alert,) = client.get("/v1/alerts", params={"open": True}).json()["alerts"]
     assert (alert["amount"], alert["threshold"], alert["acknowledged_by"]) == ("51.00", "50.00", "")
-    assert client.post(f"/v1/alerts/{alert['id']}/acknowledge").json()["acknowledged_by"] == "local"
+    seen = client.post(f"/v1/alerts/{alert['id']}/acknowledge", params={"who": "ana"})
+    assert seen.json()["acknowledged_by"] == "ana"
+    assert client.put(f"/v1/alerts/{alert['id']}/owner", json={"owner": "bob"}).json()["owner"] == "bob"
     assert client.post("/v1/alerts/nobody/resolve").json()["code"] == "no_such_alert"
     assert client.put("/v1/alert-rules/bad", json={"kind": "noise"}).json()["code"] == "bad_rule"
     assert client.delete("/v1/alert-rules/daily").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,8 @@ def test_the_dashboard_of_thirty_days(studio: Served) -> None:
         "averageCost": Decimal("0.00825"),
     }
     # 0.0765 over 30 days = 0.00255 a day, 0.0765 in 30 of them; 0.0665 since 1 March.
+    forecast = [projections.pop(name) for name in ("monthForecastLow", "monthForecast", "monthForecastHigh")]
+    assert Decimal("0.0665") <= forecast[0] <= forecast[1] <= forecast[2]
     assert projections == {
         "dailyAverage": Decimal("0.00255"),
         "monthlyProjection": Decimal("0.0765"),
@@ -142,3 +145,57 @@ def test_the_summary_by_feature(studio: Served) -> None:
     }
     assert answer["data"]["script"]["failed"] == 1
     assert sum(one["totalCost"] for one in answer["data"].values()) == Decimal("0.0765")
+
+
+@pytest.fixture
+def steady(memory: outlay.Ledger) -> Iterator[Served]:
+    """$2 a day for 90 days; the last 30 of them also $1 of another feature."""
+    for days in range(1, 91):
+        time = f"{date(2026, 3, 10) - timedelta(days=days)}T10:00:00Z"
+        memory.record(provider="x", service="y", reported_cost="2", feature="a", user="u1", time=time)
+        if days <= 30:
+            memory.record(provider="x", service="y", reported_cost="1", feature="b", user="u2", time=time)
+    with served(memory) as server:
+        yield server
+
+
+def test_periods_of_different_length_are_compared_by_the_day(steady: Served) -> None:
+    # Seed 5's 60 days before 30: $2 a day each. As sums, 120 and 60 would read as half saved.
+    flat = exactly(httpx.get(f"{steady.address}/analytics/compare?before=60&after=30&user=u1"))
+    assert (flat["success"], flat["error"]) == (True, None)
+    assert flat["data"]["savings"] == {
+        "absoluteSavings": Decimal("0.00"),
+        "percentageSavings": Decimal("0.00"),
+        "perDay": True,
+        "monthlySavings": Decimal("0.00"),
+    }
+    assert flat["data"]["before"] == {
+        "startDate": "2025-12-10",
+        "endDate": "2026-02-07",
+        "days": 60,
+        "totalCost": Decimal("120.00"),
+        "totalInvocations": 60,
+        "averageDailyCost": Decimal("2.00"),
+        "monthlyProjection": Decimal("60.00"),
+    }
+
+
+def test_what_is_saved_or_spent_more_is_told_by_feature(steady: Served) -> None:
+    data = exactly(httpx.get(f"{steady.address}/analytics/compare?before=60&after=30"))["data"]
+    # $2 a day became $3: a dollar a day more, half as much again, $30 in a month.
+    assert data["savings"] == {
+        "absoluteSavings": Decimal("-1.00"),
+        "percentageSavings": Decimal("-50.00"),
+        "perDay": True,
+        "monthlySavings": Decimal("-30.00"),
+    }
+    assert data["savingsByFeature"]["b"] == {
+        "before": Decimal("0.00"),
+        "after": Decimal("1.00"),
+        "absoluteSavings": Decimal("-1.00"),
+        "percentageSavings": None,
+    }
+    same = exactly(httpx.get(f"{steady.address}/analytics/compare?before=30&after=30"))["data"]
+    # Equal lengths are compared as they are: 60 became 90.
+    assert (same["savings"]["absoluteSavings"], same["savings"]["perDay"]) == (Decimal("-30.00"), False)
+    assert httpx.get(f"{steady.address}/analytics/compare?before=0").status_code == 422

@@ -89,11 +89,18 @@ class CurrentPeriod(CamelCase):
 
 
 class Projections(CamelCase):
-    """What a month comes to at the period's pace: its daily average for 30 days."""
+    """What a month comes to at the period's pace: its daily average for 30 days.
+
+    `month_forecast` is what the present month is expected to have cost at its end, and four times of five between
+    `month_forecast_low` and `month_forecast_high`.
+    """
 
     daily_average: float
     monthly_projection: float
     month_to_date: float
+    month_forecast: float
+    month_forecast_low: float
+    month_forecast_high: float
 
 
 class DashboardData(CamelCase):
@@ -128,4 +135,52 @@ class Features(BaseModel):
 
     success: bool
     data: dict[str, FeatureSummary]
+    error: str | None
+
+
+class ComparedPeriod(CamelCase):
+    """One of two periods, of whole days; the end is the last of them."""
+
+    start_date: str
+    end_date: str
+    days: int
+    total_cost: float
+    total_invocations: int
+    average_daily_cost: float
+    monthly_projection: float
+
+
+class Savings(CamelCase):
+    """What is spent less than before: by the day where `per_day` says so. Negative where it is more."""
+
+    absolute_savings: float
+    percentage_savings: float | None
+    per_day: bool
+    monthly_savings: float
+
+
+class FeatureSavings(CamelCase):
+    """A feature before and after, in the unit of the savings."""
+
+    before: float
+    after: float
+    absolute_savings: float
+    percentage_savings: float | None
+
+
+class ComparisonData(CamelCase):
+    """Two periods side by side."""
+
+    before: ComparedPeriod
+    after: ComparedPeriod
+    savings: Savings
+    savings_by_feature: dict[str, FeatureSavings]
+    currency: str
+
+
+class PeriodComparison(BaseModel):
+    """{success, data, error}."""
+
+    success: bool
+    data: ComparisonData
     error: str | None

@@ -15,6 +15,7 @@ MODULES: Final[tuple[str, ...]] = (
     "seeds",
     "alerts",
     "reports",
+    "analysis",
     "changes",
     "documents",
 )

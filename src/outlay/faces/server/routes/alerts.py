@@ -5,13 +5,28 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from outlay.budgets.alert_rules import AlertRule
-from outlay.budgets.alerts import as_dict
-from outlay.faces.server.routes.answering import PROBLEMS, Reads, Rules, State, amount_text, in_thread, plain
+from outlay.budgets.alerts import Alert, as_dict
+from outlay.clock import isoformat
+from outlay.faces.server.routes.answering import (
+    NAME_MAX,
+    PROBLEMS,
+    Reads,
+    Rules,
+    State,
+    amount_text,
+    exact,
+    in_thread,
+    plain,
+    wants_exact,
+)
+from outlay.faces.server.routes.budgets import Who, changer
+from outlay.watcher import KEPT_LOOK_MAX
+from outlay.wire import EXACT
 
 router = APIRouter(tags=["alerts"], responses=PROBLEMS)
 
@@ -84,11 +99,43 @@ class RuleSent(BaseModel):
     where: dict[str, str | list[str | None] | None] | None = None
     each: str | None = Field(None, max_length=128)
     zone: str | None = Field(None, max_length=64)
-    marks: list[str] | None = None
+    marks: list[int | str] | None = Field(None, max_length=20)
     minutes: int | None = None
     severity: str = "error"
     channels: list[str] | None = None
     owner: str = Field("", max_length=512)
+
+
+class UndeliveredTold(BaseModel):
+    """What was decided and not told: still to be sent, given up, not looked at yet; until when somebody watches."""
+
+    pending: int
+    dead: int
+    waiting: int
+    watched_until: str | None
+
+
+class OwnerSent(BaseModel):
+    """Who sees to an alert."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    owner: str = Field(max_length=NAME_MAX)
+
+
+class SnoozeSent(BaseModel):
+    """Until when nothing of a rule is sent: a date or time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    until: str = Field(max_length=64)
+
+
+class SnoozeTold(BaseModel):
+    """Until when nothing of a rule is sent."""
+
+    rule: str
+    until: str
 
 
 class Done(BaseModel):
@@ -97,55 +144,111 @@ class Done(BaseModel):
     outcome: str
 
 
-@router.get("/v1/alerts", responses={200: {"model": AlertsTold}})
+@router.get("/v1/alerts", responses={200: {"model": AlertsTold, "content": {EXACT: {}}}})
 async def alerts(
+    request: Request,
     caller: Reads,
     state: State,
     open: Annotated[bool, Query(description="only those that still hold")] = False,
     rule: Annotated[str | None, Query(description="only of this rule", max_length=64)] = None,
-    limit: Annotated[int, Query(description="the most alerts", ge=1, le=1_000)] = 100,
+    limit: Annotated[int, Query(description="the most alerts", ge=1, le=KEPT_LOOK_MAX)] = 100,
 ) -> Response:
     """The newest alerts. For callers who see the whole ledger."""
     caller.must_see_all()
     found = await in_thread(lambda: state.ledger.alerts(open_only=open, rule=rule, limit=limit))
+    if wants_exact(request):
+        return exact(found)
     waiting = await in_thread(state.ledger.undelivered_alerts)
     undelivered = waiting.pending + waiting.dead + waiting.waiting
     watched = waiting.watched_until is not None
     return plain({"alerts": [as_dict(one) for one in found], "undelivered": undelivered, "watched": watched})
 
 
-@router.post("/v1/alerts/{id}/{action}", responses={200: {"model": AlertTold}})
+@router.get("/v1/undelivered-alerts", responses={200: {"model": UndeliveredTold, "content": {EXACT: {}}}})
+async def undelivered_alerts(request: Request, caller: Reads, state: State) -> Response:
+    """What was decided and not told, and who watches. For callers who see the whole ledger."""
+    caller.must_see_all()
+    found = await in_thread(state.ledger.undelivered_alerts)
+    if wants_exact(request):
+        return exact(found)
+    until = None if found.watched_until is None else isoformat(found.watched_until)
+    counts = {name: getattr(found, name) for name in ("pending", "dead", "waiting")}
+    return plain({**counts, "watched_until": until})
+
+
+@router.post("/v1/alerts/{id}/{action}", responses={200: {"model": AlertTold, "content": {EXACT: {}}}})
 async def act(
-    caller: Rules, state: State, id: AlertId, action: Literal["acknowledge", "resolve", "resend"]
+    request: Request,
+    caller: Rules,
+    state: State,
+    id: AlertId,
+    action: Literal["acknowledge", "resolve", "resend"],
+    who: Who = "",
 ) -> Response:
     """Say that a person has seen it, that it is over, or try again where sending it was given up."""
     ledger = state.ledger
     if action == "acknowledge":
-        found = await in_thread(lambda: ledger.acknowledge_alert(id, who=caller.key))
+        found = await in_thread(lambda: ledger.acknowledge_alert(id, who=changer(caller, who)))
     else:
         found = await in_thread(lambda: (ledger.resolve_alert if action == "resolve" else ledger.resend_alert)(id))
-    return plain(as_dict(found))
+    return _alert(request, found)
 
 
-@router.get("/v1/alert-rules", responses={200: {"model": list[RuleTold]}})
-async def rules(caller: Reads, state: State) -> Response:
+@router.put("/v1/alerts/{id}/owner", responses={200: {"model": AlertTold, "content": {EXACT: {}}}})
+async def own(request: Request, caller: Rules, state: State, id: AlertId, sent: OwnerSent) -> Response:
+    """Say who sees to it."""
+    return _alert(request, await in_thread(lambda: state.ledger.own_alert(id, sent.owner)))
+
+
+@router.put("/v1/snoozes/{rule}", responses={200: {"model": SnoozeTold, "content": {EXACT: {}}}})
+async def snooze(request: Request, caller: Rules, state: State, rule: RuleName, sent: SnoozeSent) -> Response:
+    """Send nothing new of a rule (or a budget's marks) before `until`; what it finds is kept, and sent after."""
+    until = await in_thread(lambda: state.ledger.snooze_alerts(rule, until=sent.until))
+    return exact(until) if wants_exact(request) else plain({"rule": rule, "until": isoformat(until)})
+
+
+@router.get("/v1/alert-rules", responses={200: {"model": list[RuleTold], "content": {EXACT: {}}}})
+async def rules(request: Request, caller: Reads, state: State) -> Response:
     """The rules in force, by name. For callers who see the whole ledger."""
     caller.must_see_all()
-    return plain([_rule(one) for one in await in_thread(state.ledger.alert_rules)])
+    found = await in_thread(state.ledger.alert_rules)
+    return exact(found) if wants_exact(request) else plain([_rule(one) for one in found])
 
 
-@router.put("/v1/alert-rules/{name}", responses={200: {"model": RuleTold}})
-async def set_rule(caller: Rules, state: State, name: RuleName, sent: RuleSent) -> Response:
+@router.put("/v1/alert-rules/{name}", responses={200: {"model": RuleTold, "content": {EXACT: {}}}})
+async def set_rule(
+    request: Request, caller: Rules, state: State, name: RuleName, sent: RuleSent, who: Who = ""
+) -> Response:
     """Set a rule; the same again changes nothing."""
     fields = sent.model_dump(exclude_none=True)
-    return plain(_rule(await in_thread(lambda: state.ledger.alert_rule(name, who=caller.key, **fields))))
+    found = await in_thread(lambda: state.ledger.alert_rule(name, who=changer(caller, who), **fields))
+    return exact(found) if wants_exact(request) else plain(_rule(found))
 
 
 @router.delete("/v1/alert-rules/{name}", responses={200: {"model": Done}})
-async def remove_rule(caller: Rules, state: State, name: RuleName) -> Response:
+async def remove_rule(caller: Rules, state: State, name: RuleName, who: Who = "") -> Response:
     """Take a rule out of force; its alerts stay."""
-    await in_thread(lambda: state.ledger.remove_alert_rule(name, who=caller.key))
+    await in_thread(lambda: state.ledger.remove_alert_rule(name, who=changer(caller, who)))
     return plain({"outcome": "removed"})
+
+
+@router.get("/v1/channels", responses={200: {"model": list[str]}})
+async def channels(caller: Rules, state: State) -> Response:
+    """The names of the channels that this server sends alerts to."""
+    return plain(sorted(state.ledger.channel_settings))
+
+
+@router.post("/v1/channels/{name}/test", responses={200: {"model": Done}})
+async def send_test(
+    caller: Rules, state: State, name: Annotated[str, Path(description="the channel's name", max_length=64)]
+) -> Response:
+    """Send a message that says it is a test."""
+    await in_thread(lambda: state.ledger.test_channel(name))
+    return plain({"outcome": "sent"})
+
+
+def _alert(request: Request, found: Alert) -> Response:
+    return exact(found) if wants_exact(request) else plain(as_dict(found))
 
 
 def _rule(rule: AlertRule) -> dict[str, Any]:

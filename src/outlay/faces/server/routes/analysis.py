@@ -25,12 +25,16 @@ from outlay.faces.server.routes.answering import (
     State,
     Until,
     amount_text,
+    exact,
     filter_of,
     in_thread,
     names,
     plain,
+    wants_exact,
 )
+from outlay.faces.server.routes.budgets import changer
 from outlay.money import round_half_even
+from outlay.wire import EXACT
 
 router = APIRouter(tags=["analysis"], responses=PROBLEMS)
 
@@ -111,6 +115,8 @@ class VerdictSent(Sent):
 
     verdict: Annotated[str, Field(max_length=32)]
     why: Name
+    who: Annotated[str, Field(max_length=512)] = ""
+    zone: Annotated[str | None, Field(max_length=64)] = None
 
 
 class VerdictTold(BaseModel):
@@ -163,7 +169,7 @@ class ComparisonTold(BaseModel):
     currency: str
 
 
-@router.get("/v1/forecast", responses={200: {"model": ForecastTold}}, openapi_extra=WHERE)
+@router.get("/v1/forecast", responses={200: {"model": ForecastTold, "content": {EXACT: {}}}}, openapi_extra=WHERE)
 async def forecast(
     request: Request,
     caller: Reads,
@@ -171,12 +177,14 @@ async def forecast(
     window: Literal["day", "week", "month", "quarter", "year"] = "month",
     by: By = [],  # noqa: B006 - FastAPI copies it
     zone: Zone = None,
-    limit: Annotated[int, Query(ge=0, le=200)] = 20,
+    limit: Annotated[int, Query(ge=0, le=1_000)] = 20,
 ) -> Response:
     """What the present window will have cost at its end, by group and in all, with intervals."""
     where = filter_of(request, caller)
     ledger = state.ledger
     found = await in_thread(lambda: ledger.forecast(window, by=names(by), where=where, zone=zone, limit=limit))
+    if wants_exact(request):
+        return exact(found)
     return plain(
         {
             "by": found.by,
@@ -188,7 +196,9 @@ async def forecast(
     )
 
 
-@router.get("/v1/anomalies", responses={200: {"model": list[EpisodeTold]}}, openapi_extra=WHERE)
+@router.get(
+    "/v1/anomalies", responses={200: {"model": list[EpisodeTold], "content": {EXACT: {}}}}, openapi_extra=WHERE
+)
 async def anomalies(
     request: Request,
     caller: Reads,
@@ -216,18 +226,23 @@ async def anomalies(
             judged=judged,
         )
     )
-    return plain([_episode(one) for one in found])
+    return exact(found) if wants_exact(request) else plain([_episode(one) for one in found])
 
 
-@router.post("/v1/anomalies/{id}/verdict", responses={200: {"model": VerdictTold}})
-async def judge(caller: Rules, state: State, id: EpisodeId, sent: VerdictSent) -> Response:
+@router.post("/v1/anomalies/{id}/verdict", responses={200: {"model": VerdictTold, "content": {EXACT: {}}}})
+async def judge(request: Request, caller: Rules, state: State, id: EpisodeId, sent: VerdictSent) -> Response:
     """Say that an episode was expected, or no anomaly: it and others of its kind are not told again."""
-    found = await in_thread(lambda: state.ledger.judge_anomaly(id, sent.verdict, why=sent.why, who=caller.key))
+    who = changer(caller, sent.who)
+    found = await in_thread(
+        lambda: state.ledger.judge_anomaly(id, sent.verdict, why=sent.why, who=who, zone=sent.zone)
+    )
+    if wants_exact(request):
+        return exact(found)
     told = {name: getattr(found, name) for name in ("episode", "who", "why")}
     return plain({**told, "verdict": found.verdict.value, "at": isoformat(found.at)})
 
 
-@router.get("/v1/compare", responses={200: {"model": ComparisonTold}}, openapi_extra=WHERE)
+@router.get("/v1/compare", responses={200: {"model": ComparisonTold, "content": {EXACT: {}}}}, openapi_extra=WHERE)
 async def compare(
     request: Request,
     caller: Reads,
@@ -247,7 +262,7 @@ async def compare(
     one_side = {side: _side_filter(request, side) for side in ("before", "after")}
     found = await in_thread(
         lambda: state.ledger.compare(
-            names(by) or ("feature", "service"),
+            names(by) if by else ("feature", "service"),
             before=(before_since, before_until),
             after=(since, until),
             where=where,
@@ -256,6 +271,8 @@ async def compare(
             zone=zone,
         )
     )
+    if wants_exact(request):
+        return exact(found)
     return plain(
         {
             "by": found.by,

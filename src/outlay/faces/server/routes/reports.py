@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from outlay.analytics.report import Report
 from outlay.clock import isoformat
 from outlay.faces.reports.forms import csv_text, exact, html_text, markdown
 from outlay.faces.server.routes.answering import (
+    NAME_MAX,
     PROBLEMS,
     WHERE,
     Reads,
+    Rules,
     Since,
     State,
     Until,
     filter_of,
     in_thread,
     plain,
+    wants_exact,
 )
+from outlay.faces.server.routes.answering import exact as exact_answer
 from outlay.reporting import BY
+from outlay.wire import EXACT, sent_report
 
 router = APIRouter(tags=["reports"], responses=PROBLEMS)
 
@@ -59,10 +64,25 @@ class ReportTold(BaseModel):
     sections: list[SectionTold]
 
 
+class NoteSent(BaseModel):
+    """What reports say of a day."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(max_length=NAME_MAX)
+
+
+class Noted(BaseModel):
+    """What was done."""
+
+    outcome: str
+
+
+Day = Annotated[str, Path(description="a date such as 2026-11-22", max_length=40)]
 REPORT: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ReportTold,
-        "content": {kind.split(";")[0]: {"schema": {"type": "string"}} for _, kind in _TEXTS.values()},
+        "content": {EXACT: {}} | {kind.split(";")[0]: {"schema": {"type": "string"}} for _, kind in _TEXTS.values()},
     }
 }
 
@@ -78,6 +98,7 @@ async def report(
     since: Since = None,
     until: Until = None,
     zone: Zone = None,
+    title: Annotated[str | None, Query(description="its own title", max_length=200)] = None,
     form: Annotated[Literal["json", "markdown", "csv", "html"], Query(description="how to write it")] = "json",
 ) -> Response:
     """What the last whole period cost, or [since, until): change, shares, budgets, alerts. The figures are those of
@@ -88,17 +109,27 @@ async def report(
         lambda: state.ledger.report(
             period,
             running=running,
-            by=tuple(by) or BY,
+            by=tuple(filter(None, by)) if by else BY,
             since=since,
             until=until,
             where=where,
             zone=zone,
+            title=title,
         )
     )
+    if wants_exact(request):
+        return exact_answer(sent_report(found))
     if form != "json":
         write, kind = _TEXTS[form]
         return Response(write(found), media_type=kind)
     return plain(_told(found))
+
+
+@router.put("/v1/notes/{day}", responses={200: {"model": Noted}})
+async def note(caller: Rules, state: State, day: Day, sent: NoteSent) -> Response:
+    """Attach words to a day: reports show them. The last word counts."""
+    await in_thread(lambda: state.ledger.note_day(day, sent.text))
+    return plain({"outcome": "noted"})
 
 
 def _told(found: Report) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from outlay.analytics.categories import fields_needed, group_by_category, read_patterns
+from outlay.analytics.comparison import Change, Side
 from outlay.answers import Costs
 from outlay.api import Ledger
 from outlay.arguments import read_date, read_where
@@ -32,14 +34,25 @@ from outlay.faces.server.routes.answering import (
     plain,
     share_of,
 )
-from outlay.faces.server.seeds_models import DailyCosts, Dashboard, Features, MonthlyCosts, UserCosts, VideoCosts
+from outlay.faces.server.seeds_models import (
+    DailyCosts,
+    Dashboard,
+    Features,
+    MonthlyCosts,
+    PeriodComparison,
+    UserCosts,
+    VideoCosts,
+)
 from outlay.model import CostRow
+from outlay.money import round_half_even
 
 router = APIRouter(tags=["the documents' own routes"], responses=PROBLEMS)
 
 DAYS_IN_A_MONTH: Final = 30
 TOP: Final = 10
 OTHER: Final = "other"
+LIKELY: Final = 80
+"""The percentage of times that an interval holds."""
 
 TargetDate = Annotated[str | None, Query(description="a date such as 2026-03-10; today by default", max_length=40)]
 User = Annotated[str | None, Query(description="one user's costs only", min_length=1, max_length=NAME_MAX)]
@@ -125,6 +138,13 @@ async def features(caller: Reads, state: State, days: Days = DAYS_IN_A_MONTH, us
     return plain({"success": True, "data": await in_thread(work), "error": None})
 
 
+@router.get("/analytics/compare", responses={200: {"model": PeriodComparison}})
+async def compare(caller: Reads, state: State, before: Days = 60, after: Days = 30, user: User = None) -> Response:
+    """The last whole days (`after`) beside those before them (`before`): what is saved, by the day if they differ."""
+    data = await in_thread(lambda: _compared(state.ledger, _whose(caller, user), before, after))
+    return plain({"success": True, "data": data, "error": None})
+
+
 def _whose(caller: Caller, user: str | None) -> Filter:
     return read_where(caller.filtered({} if user is None else {"user": user}))
 
@@ -206,9 +226,68 @@ def _dashboard(ledger: Ledger, where: Filter, days: int) -> dict[str, Any]:
             "dailyAverage": number(average),
             "monthlyProjection": number(share_of(total * DAYS_IN_A_MONTH, days)),
             "monthToDate": number(_month_to_date(ledger, where)),
+            **_month_forecast(ledger, where),
         },
         "currency": by_day.currency,
     }
+
+
+def _month_forecast(ledger: Ledger, where: Filter) -> dict[str, Any]:
+    found = ledger.forecast("month", where=where).total
+    likely = next((one for one in found.intervals if one.level == LIKELY), None)
+    low, high = (likely.low, likely.high) if likely else (found.total, found.total)
+    names = ("monthForecast", "monthForecastLow", "monthForecastHigh")
+    return dict(zip(names, map(number, (found.total, low, high)), strict=True))
+
+
+def _compared(ledger: Ledger, where: Filter, before: int, after: int) -> dict[str, Any]:
+    last = _today(ledger)
+    spans = [(last - timedelta(days=before + after), before), (last - timedelta(days=after), after)]
+    periods = [(first, first + timedelta(days=days)) for first, days in spans]
+    found = ledger.compare("feature", before=periods[0], after=periods[1], where=where)
+    sides = (found.total.before, found.total.after)
+    saved = -found.total.change.amount
+    daily_saved = saved if found.by_day else share_of(saved, after)
+    return {
+        **{
+            name: _period(first, days, side)
+            for name, (first, days), side in zip(("before", "after"), spans, sides, strict=True)
+        },
+        "savings": {
+            **_saved(found.total.change),
+            "perDay": found.by_day,
+            "monthlySavings": number(daily_saved * DAYS_IN_A_MONTH),
+        },
+        "savingsByFeature": {
+            row.keys[0] or OTHER: {
+                "before": number(row.change.before),
+                "after": number(row.change.after),
+                **_saved(row.change),
+            }
+            for row in found.rows
+        },
+        "currency": ledger.currency,
+    }
+
+
+def _period(first: date, days: int, side: Side) -> dict[str, Any]:
+    return {
+        "startDate": first.isoformat(),
+        "endDate": (first + timedelta(days=days - 1)).isoformat(),
+        "days": days,
+        "totalCost": number(side.amount),
+        "totalInvocations": side.calls,
+        "averageDailyCost": number(share_of(side.amount, days)),
+        "monthlyProjection": number(share_of(side.amount * DAYS_IN_A_MONTH, days)),
+    }
+
+
+def _saved(change: Change) -> dict[str, Any]:
+    """What a change saves; the percentage to two decimals, None where nothing was spent before."""
+    share = change.percent
+    hundredths = None if share is None else -round_half_even(share.numerator * 100, share.denominator)
+    percent = None if hundredths is None else msgspec.Raw(str(Decimal(hundredths).scaleb(-2)).encode())
+    return {"absoluteSavings": number(-change.amount), "percentageSavings": percent}
 
 
 def _month_to_date(ledger: Ledger, where: Filter) -> int:
