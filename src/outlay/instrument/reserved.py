@@ -77,29 +77,30 @@ class Held:
             watch.hold(found.call_key, self)
             return
         first, *others = ledger.calls_found(found, fields)
-        if self._unsure(found, exchange):
-            first.update(usage=self._worst(found.usage), basis=Basis.ESTIMATED)
+        if is_unsure(found, exchange.status_code, exchange.error):
+            first.update(usage=at_worst(found.usage, self._usage), basis=Basis.ESTIMATED)
             if exchange.status_code is None and exchange.error != CLOSED:
                 first["status"] = Status.UNSETTLED
         self.reservation.settle(**{name: one for name, one in first.items() if one is not None})
         for other in others:
             ledger.keep_call(other)
 
-    @staticmethod
-    def _unsure(found: Extraction, exchange: Exchange) -> bool:
-        """Whether the provider may bill more than was told."""
-        if found.found in ("missing", "unknown"):
-            return True
-        refused = found.status is Status.FAILED and (exchange.status_code or 0) >= 400
-        return found.basis is Basis.ESTIMATED and not refused and not unsent(exchange.error)
 
-    def _worst(self, known: Mapping[str, Quantity]) -> dict[str, Quantity]:
-        """What was told of the input, and of the output the most that the request allowed."""
-        if "input_tokens" not in known:
-            return dict(self._usage)
-        told = {meter: amount for meter, amount in known.items() if not meter.startswith("output")}
-        most = {meter: amount for meter, amount in self._usage.items() if meter.startswith("output")}
-        return {**told, **{meter: max(amount, known.get(meter, 0)) for meter, amount in most.items()}}
+def is_unsure(found: Extraction, status_code: int | None, error: str) -> bool:
+    """Whether the provider may bill more than was told; `error` is how the exchange ended, if not by itself."""
+    if found.found in ("missing", "unknown"):
+        return True
+    refused = found.status is Status.FAILED and (status_code or 0) >= 400
+    return found.basis is Basis.ESTIMATED and not refused and not unsent(error)
+
+
+def at_worst(known: Mapping[str, Quantity], most: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    """What was told of the input, and of the output the most that the request allowed (`most`, its worst case)."""
+    if "input_tokens" not in known:
+        return dict(most)
+    told = {meter: amount for meter, amount in known.items() if not meter.startswith("output")}
+    outputs = {meter: amount for meter, amount in most.items() if meter.startswith("output")}
+    return {**told, **{meter: max(amount, known.get(meter, 0)) for meter, amount in outputs.items()}}
 
 
 def prepare(operation: Operation, exchange: Exchange, request: Any) -> tuple[Any, bool]:
