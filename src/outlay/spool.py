@@ -23,7 +23,7 @@ import msgspec
 
 from outlay.capture.plain import ODD
 from outlay.capture.seen import Seen
-from outlay.errors import LedgerError, LedgerFull, LedgerReadOnly, OutlayError
+from outlay.errors import LedgerClosed, LedgerError, LedgerFull, LedgerReadOnly, OutlayError
 from outlay.model import Recorded, UsageEvent
 
 logger = logging.getLogger("outlay.spool")
@@ -171,6 +171,8 @@ class Spool:
                 return
             try:
                 self.drain()
+            except LedgerClosed:
+                return  # As at the end of the process. What waits stays in the file for the next opener.
             except OutlayError as error:
                 # The events stay in the file and are tried again; the ledger may be busy or full for now.
                 logger.warning("spool not drained yet (%s); its events are kept", error.code)

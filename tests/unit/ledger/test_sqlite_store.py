@@ -407,3 +407,11 @@ def test_who_appends_too_far_ahead_waits_for_the_fold(tmp_path: Path, monkeypatc
     store._folder.join()
     assert store.facts()["watermark"] == "600"
     store.close()
+
+
+def test_a_write_that_meets_the_end_of_the_process_says_that_the_ledger_is_closed(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.append([make_entry("a")])
+    store._connections._finalizer()  # What runs at exit, before daemon threads end.
+    with pytest.raises(LedgerClosed, match="open it again"):
+        store.append([make_entry("b")])

@@ -357,6 +357,8 @@ class Writing:
         try:
             if connection is not None and cursor is not None and connection.in_transaction:
                 cursor.execute("ROLLBACK")
+        except apsw.ConnectionClosedError:
+            pass  # Closed meanwhile, as at the end of the process: closing has rolled it back.
         finally:
             self._lock.release()
 

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 import apsw
 
-from outlay.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerFull, LedgerReadOnly, OutlayError
+from outlay.errors import (
+    LedgerBusy,
+    LedgerClosed,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerFull,
+    LedgerReadOnly,
+    OutlayError,
+)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHORT_READ = apsw.SQLITE_IOERR_SHORT_READ
@@ -39,6 +47,8 @@ def translate(error: apsw.Error, address: str, connection: apsw.Connection | Non
         )
     if isinstance(error, apsw.CantOpenError):
         return LedgerError(f"{address} cannot be opened; check that its folder exists", code="cannot_open")
+    if isinstance(error, apsw.ConnectionClosedError | apsw.CursorClosedError):
+        return LedgerClosed(f"{address} was closed meanwhile; open it again")
     if isinstance(error, apsw.IOError):
         return _io_failure(error, address, connection)
     return LedgerError(f"{address}: SQLite says {error}", code="store_failed")
