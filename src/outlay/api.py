@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar, Unpack
 
 from msgspec.structs import replace
 
-from outlay.analysing import LedgerAnalysis
 from outlay.answers import Repricing
 from outlay.arguments import (
     EventFields,
@@ -34,11 +33,11 @@ from outlay.capture.seen import told as told_by
 from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock
 from outlay.errors import InvalidInput, PriceBookError
+from outlay.estimating import LedgerEstimates
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
 from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, Status, UsageEvent
 from outlay.money import Money, parse_decimal
-from outlay.pricing.book import PriceBook
 from outlay.pricing.rate import rate
 from outlay.reader import loop_runs
 from outlay.receipt import CANCELLED, JOURNALED, PRICED, Receipt
@@ -61,7 +60,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerReports, LedgerAnalysis):
+class Ledger(LedgerReports, LedgerEstimates):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None
@@ -333,11 +332,6 @@ class Ledger(LedgerReports, LedgerAnalysis):
         self.store.finish_job(JobOutcome(job=job, units=units, status=status, recorded_at=self.clock.now()))
 
     # Prices
-
-    @property
-    def book(self) -> PriceBook:
-        """The price book in force."""
-        return self.recorder.refresh()
 
     def add_rate(
         self,

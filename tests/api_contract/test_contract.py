@@ -33,7 +33,7 @@ INHERITED = {
 """What needs no word of its own for a server: it stands on what does."""
 
 
-NOT_SERVED_YET: tuple[str, ...] = ()
+NOT_SERVED_YET: tuple[str, ...] = ("outlay.estimating", "outlay.advising")
 """Modules whose methods a server has no routes for: they are refused by name."""
 
 
