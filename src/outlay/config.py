@@ -54,6 +54,12 @@ def load_client_settings(environment: Mapping[str, str] | None = None) -> Client
     return ClientSettings(key=environment.get("OUTLAY_KEY") or None, spool=Path(folder).expanduser())
 
 
+def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Where files are kept that can be made again (XDG_CACHE_HOME)."""
+    environment = os.environ if environment is None else environment
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "outlay"
+
+
 def load_settings(folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in force. Raises InvalidInput `bad_config` naming the file and the field."""
     environment = os.environ if environment is None else environment

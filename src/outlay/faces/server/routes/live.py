@@ -82,7 +82,7 @@ class Tail:
             if self._began >= 0 and loop.time() - self._read_s < FRAME_S / 2:
                 return
             if self._began < 0:
-                self._began = self.place = await in_thread(self._newest)
+                self._began = self.place = await in_thread(partial(_newest, self._store))
             while new := await in_thread(partial(self._behind, {}, self.place)):
                 self._entries.extend(new)
                 self.place = new[-1].seq
@@ -103,16 +103,22 @@ class Tail:
             return found, found[-1].seq
         return [one for one in found if one.seq <= reached], reached
 
-    def _newest(self) -> int:
-        newest = next(iter(self._store.entries(EntryFilter(newest_first=True, live_only=False), 1)), None)
-        return 0 if newest is None else newest.seq
-
     def _behind(self, where: Filter, place: int) -> list[Entry]:
         chosen = EntryFilter(where=where, live_only=False, after=place)
         return list(islice(self._store.entries(chosen, LOOK_MAX), LOOK_MAX))
 
 
 _tails: WeakKeyDictionary[ServerState, Tail] = WeakKeyDictionary()
+
+
+async def newest(state: ServerState) -> int:
+    """The watermark: the place of the ledger's newest entry, 0 in an empty one."""
+    return await in_thread(partial(_newest, state.ledger.store))
+
+
+def _newest(store: LedgerStore) -> int:
+    found = next(iter(store.entries(EntryFilter(newest_first=True, live_only=False), 1)), None)
+    return 0 if found is None else found.seq
 
 
 @router.get("/v1/live", responses=STREAM, openapi_extra=WHERE, response_class=Response)
