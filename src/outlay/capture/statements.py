@@ -9,6 +9,7 @@ import csv
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -110,8 +111,26 @@ _PROVIDER_OF: Final = {
 }
 
 
-class BilledRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a bill: a local date, decimal texts as received, and the meter its unit counts, if any."""
+class Category(StrEnum):
+    """What a row of a bill is for. A `commitment` row is usage that a savings plan or a reservation covers, or what
+    such a commitment costs as it is used; a `purchase` is what was paid for one at once."""
+
+    USAGE = "usage"
+    COMMITMENT = "commitment"
+    PURCHASE = "purchase"
+    CREDIT = "credit"
+    TAX = "tax"
+    ADJUSTMENT = "adjustment"
+
+
+class BilledRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One row of a bill: a local date, decimal texts as received, and the meter its unit counts, if any.
+
+    `quantity` counts units of which each is `per` of the meter (1K tokens: 1,000). `list_cost` is the cost before
+    discounts. `days` is how many days the row covers, `bill_month` the invoice it stands on (YYYY-MM; that of its
+    date when empty). `key` is the provider's own name of the row, where it gives one. `cells` are all columns as
+    received, in the order of the statement's header.
+    """
 
     date: date
     service: str
@@ -124,6 +143,18 @@ class BilledRow(msgspec.Struct, frozen=True, kw_only=True):
     currency: str | None = None
     line: int = 0
     raw: str = ""
+    category: Category = Category.USAGE
+    account: str = ""
+    sub_account: str = ""
+    region: str = ""
+    sku: str = ""
+    per: int = 1
+    list_cost: str = ""
+    days: int = 1
+    bill_month: str = ""
+    tags: dict[str, str] = {}
+    key: str = ""
+    cells: list[str] = []
 
 
 def provider_of(service: str, default: str | None = None) -> str:

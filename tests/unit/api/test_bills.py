@@ -9,6 +9,7 @@ import pytest
 
 import outlay
 from outlay.capture.statements import BilledRow
+from outlay.ledger.store import EntryFilter
 
 DAY = datetime.date(2026, 3, 1)
 
@@ -44,9 +45,19 @@ def test_the_same_bill_again_changes_nothing(ledger: outlay.Ledger) -> None:
     again = ledger.import_statement(rows, source="march-copy.csv")
     assert (first.charged, again.charged, again.known) == (2, 0, 2)
     assert ledger.costs().total.amount == Decimal("0.82")
+
+
+def test_a_restated_row_is_reversed_and_charged_anew(ledger: outlay.Ledger) -> None:
+    ledger.import_statement([row("RDS", "0.41"), row("ECS", "0.49")], source="march.csv")
     restated = ledger.import_statement([row("RDS", "0.42")], source="restated.csv")
-    assert restated.charged == 0
-    assert "exists_with_different_reported_cost" in restated.conflicts[0]
+    assert (restated.charged, restated.restated, restated.conflicts) == (0, 1, ())
+    assert restated.amount.amount == Decimal("0.01")
+    assert ledger.costs().total.amount == Decimal("0.91")  # 0.42 + 0.49, which the second bill does not name
+    [versions] = ledger.store.versions(
+        next(e.event.id for e in ledger.store.entries(EntryFilter()) if e.event.service == "RDS")
+    )
+    assert [(each.sign, str(each.rating.amount)[:2]) for each in versions] == [(1, "41"), (-1, "41"), (1, "42")]
+    assert ledger.audit().ok
 
 
 def test_what_can_not_be_charged_is_refused_whole(ledger: outlay.Ledger) -> None:

@@ -1,0 +1,137 @@
+"""What a bill's words mean: which meter a unit counts, who sells, which measured service a billed one is. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from outlay.capture.statements import meter_of_unit
+
+_SELLERS: Final = (
+    ("amazon", "aws"),
+    ("aws", "aws"),
+    ("anthropic", "anthropic"),
+    ("google", "google"),
+    ("gcp", "google"),
+    ("microsoft", "azure"),
+    ("azure", "azure"),
+    ("openai", "openai"),
+    ("oracle", "oracle"),
+    ("replicate", "replicate"),
+)
+"""How a bill's provider begins, and the provider's name in the ledger."""
+
+_TOKENS: Final = re.compile(r"^(?P<count>1000000|1000|1m|1k|million|thousand|100k|)[ -]*tokens?$")
+_SIZES: Final = {"": 1, "1k": 1_000, "1000": 1_000, "thousand": 1_000, "100k": 100_000}
+_MILLION: Final = 1_000_000
+
+_CACHE_READ: Final = re.compile(r"cache[ _-]*(?:d[ _-]*)?(?:read|input|hit)|cached|read[ _-]*cache", re.IGNORECASE)
+_CACHE_WRITE: Final = re.compile(r"cache[ _-]*(?:write|creation)", re.IGNORECASE)
+_OUTPUT: Final = re.compile(r"output|completion|response|generated", re.IGNORECASE)
+_INPUT: Final = re.compile(r"input|prompt|embedding", re.IGNORECASE)
+_HOUR_LONG: Final = re.compile(r"1[ _-]?h", re.IGNORECASE)
+
+_ALIASES: Final = {
+    "simple storage service": "s3",
+    "elastic container service": "ecs",
+    "elastic container registry": "ecr",
+    "relational database service": "rds",
+    "elastic load balancing": "alb",
+    "secrets manager": "secrets-manager",
+    "api gateway": "api-gateway",
+    "route 53": "route53",
+    "simple queue service": "sqs",
+    "simple notification service": "sns",
+    "simple email service": "ses",
+    "ec2 container registry": "ecr",
+}
+_BRAND: Final = re.compile(r"^(?:amazon|aws)\s*", re.IGNORECASE)
+_CODE: Final = re.compile(r"^(?:amazon|aws)(?=[A-Z0-9])")
+_NOT_A_LETTER: Final = re.compile(r"[^a-z0-9]+")
+_MODEL_SELLER: Final = re.compile(r"bedrock", re.IGNORECASE)
+_BEDROCK_SERVICE: Final = re.compile(r"^(?:[a-z]{2,6}\.)?[a-z0-9]+\.[a-z0-9]")
+_SHORTEST: Final = 3
+
+
+@lru_cache(maxsize=4_096)
+def seller_of(name: str) -> str:
+    """The ledger's name of a bill's provider; its own name in small letters where it is none of the known."""
+    plain = " ".join(name.lower().split())
+    for start, provider in _SELLERS:
+        if plain.startswith(start):
+            return provider
+    return plain.replace(" ", "-")
+
+
+@lru_cache(maxsize=65_536)
+def meter_and_size(unit: str, words: str) -> tuple[str | None, int]:
+    """The meter that a unit counts and how much of it one unit is, `words` being what else the row says of itself.
+
+    `1K tokens` of `USE1-Claude3-input-tokens` is (input_tokens, 1000). A unit that nothing is known of counts none.
+    """
+    plain = " ".join(unit.lower().replace(",", "").split())
+    found = _TOKENS.match(plain)
+    if found is None:
+        if plain in ("token-hours", "count", ""):
+            return None, 1
+        meter = meter_of_unit(unit)
+        # A bill's seconds are anything's: only a call's own meter tells whose.
+        return (None if meter == "audio_seconds" else meter), 1
+    return token_meter(words), _SIZES.get(found["count"], _MILLION)
+
+
+def token_meter(words: str) -> str | None:
+    """The token meter that a line item, usage type or description speaks of."""
+    if _CACHE_WRITE.search(words):
+        return "cache_write_1h_tokens" if _HOUR_LONG.search(words) else "cache_write_tokens"
+    if _CACHE_READ.search(words):
+        return "cache_read_tokens"
+    if _OUTPUT.search(words):
+        return "output_tokens"
+    return "input_tokens" if _INPUT.search(words) else None
+
+
+@lru_cache(maxsize=65_536)
+def bare_name(service: str) -> str:
+    """A service's name as cards write it: `Amazon Simple Storage Service` and `AmazonS3` are both `s3`."""
+    plain = _CODE.sub("", _BRAND.sub("", service.strip()) or service).lower()
+    return _ALIASES.get(plain, _NOT_A_LETTER.sub("-", plain).strip("-"))
+
+
+def is_called(billed_service: str, sku: str, resource: str, called_service: str, provider: str) -> bool:
+    """Whether a row of a bill pays for calls that are recorded under this service of the same provider."""
+    called = bare_name(called_service)
+    for name in (billed_service, resource):
+        bare = bare_name(name)
+        if bare and bare in (called, provider):
+            return True
+        # A dated version is billed where its alias was called, and the other way round.
+        if min(len(bare), len(called)) > _SHORTEST and (_is_version(bare, called) or _is_version(called, bare)):
+            return True
+    if _MODEL_SELLER.search(billed_service):
+        return _BEDROCK_SERVICE.match(called_service) is not None and _speaks_of(sku or billed_service, called)
+    return False
+
+
+def _is_version(name: str, alias: str) -> bool:
+    rest = name.removeprefix(alias)
+    return rest != name and rest.startswith("-") and rest[1:2].isdigit()
+
+
+def _speaks_of(words: str, called: str) -> bool:
+    """Whether a usage type names a model, or no model at all (then it may be any).
+
+    `USE1-Claude3.5Sonnet-input-tokens` speaks of `anthropic-claude-3-5-sonnet-20241022-v2-0`.
+    """
+    plain = _NOT_A_LETTER.sub("", words.lower())
+    family = next((each for each in _FAMILIES if each in plain), None)
+    if family is None:
+        return True
+    wanted = _NOT_A_LETTER.sub("", called)
+    parts: list[str] = _PARTS.findall(plain[plain.index(family) :].split("input")[0].split("output")[0])
+    return family in wanted and all(part in wanted for part in parts[:3] if part.isdigit() or len(part) > _SHORTEST)
+
+
+_FAMILIES: Final = ("claude", "nova", "titan", "llama", "mistral", "mixtral", "command", "embed", "jamba", "deepseek")
+_PARTS: Final = re.compile(r"\d+|[a-z]+")
