@@ -30,6 +30,7 @@ from outlay.errors import InvalidInput, NotFound
 from outlay.model import Rating, UsageEvent
 from outlay.money import parse_decimal
 from outlay.pricing.book import PriceBook
+from outlay.pricing.card import read_price_file
 from outlay.pricing.ends import End
 from outlay.pricing.rate import rate
 from outlay.recorder import Recorder
@@ -56,19 +57,20 @@ class LedgerEstimates(LedgerAnalysis):
         *,
         margin_percent: str | Decimal | int = 0,
         job: str | None = None,
+        prices: str | Path | None = None,
     ) -> JobEstimate:
         """Price a job before it is made: each step has the fields of `record`, `count` for calls alike.
 
         A price that is a range makes a low and a high total. With `job` the estimate is kept under that name, the
-        last word counts, and `estimate_against` later compares it with what the job cost. Raises InvalidInput as
-        `record` does.
+        last word counts, and `estimate_against` later compares it with what the job cost. `prices` is a price file
+        that holds for this estimate only. Raises InvalidInput as `record` does.
         """
         now = self.clock.now()
         margin = read_margin(margin_percent)
         if not steps:
             raise InvalidInput("an estimate has at least one step", code="missing_field", field="steps")
         events = [_step(fields, at, now, self.currency) for at, fields in enumerate(steps)]
-        found = estimate_job(events, self._both_ends(), margin_percent=margin, currency=self.currency)
+        found = estimate_job(events, self._both_ends(prices), margin_percent=margin, currency=self.currency)
         if job is not None:
             body = msgspec.json.encode(kept(found, read_text(job, "job"), now))
             while not self.store.put_note(
@@ -86,15 +88,16 @@ class LedgerEstimates(LedgerAnalysis):
         actual = [(one.event.provider, one.event.service, one.rating.amount) for one in made.receipts]
         return compare_estimate(msgspec.json.decode(body, type=KeptEstimate), actual, self.currency)
 
-    def estimate_stack(self, stack: Stack) -> StackEstimate:
-        """A stack's month and year by the prices in force: see docs/estimate.md."""
-        now = self.clock.now()
-        return price_stack(stack, self._both_ends(), shipped_volumes(), at=now, currency=self.currency)
+    def estimate_stack(self, stack: Stack, *, prices: str | Path | None = None) -> StackEstimate:
+        """A stack's month and year by the prices in force, and by a price file that holds for this estimate only."""
+        return self._priced_stacks([stack], prices)[0]
 
-    def estimate_scenarios(self, file: StackFile) -> tuple[StackEstimate, list[Difference]]:
+    def estimate_scenarios(
+        self, file: StackFile, *, prices: str | Path | None = None
+    ) -> tuple[StackEstimate, list[Difference]]:
         """The stack of a file, and what each of its scenarios would change."""
-        base = self.estimate_stack(file.stack)
-        return base, differences(base, {name: self.estimate_stack(one) for name, one in file.scenarios.items()})
+        base, *others = self._priced_stacks([file.stack, *file.scenarios.values()], prices)
+        return base, differences(base, dict(zip(file.scenarios, others, strict=True)))
 
     def stack_against(
         self, estimate: StackEstimate, *, since: When, until: When = None, units: Mapping[str, int] | None = None
@@ -108,8 +111,16 @@ class LedgerEstimates(LedgerAnalysis):
         billed = {(str(row.keys[0]), str(row.keys[1])): row.amount for row in rows}
         return beside_bill(estimate, billed, Fraction(last - first, DAY_MICROSECONDS), units)
 
-    def _both_ends(self) -> Span:
+    def _priced_stacks(self, stacks: Sequence[Stack], prices: str | Path | None) -> list[StackEstimate]:
+        now, span = self.clock.now(), self._both_ends(prices)
+        return [price_stack(stack, span, shipped_volumes(), at=now, currency=self.currency) for stack in stacks]
+
+    def _both_ends(self, prices: str | Path | None) -> Span:
         book = self.book
+        if prices is not None:
+            # Told last, so that where the ledger has a price for the same thing this file's holds.
+            told = read_price_file(_text_of(prices), str(prices), recorded_at=self.clock.now())
+            book = book.with_rates((*book.user_rates, *told.rates))
         low, high = book.at(End.LOW), book.at(End.HIGH)
 
         def span(event: UsageEvent) -> tuple[Rating, Rating]:
@@ -120,11 +131,7 @@ class LedgerEstimates(LedgerAnalysis):
 
 def load_stack(path: str | Path) -> StackFile:
     """A stack's file. Raises InvalidInput `no_such_file`, `bad_stack`, `bad_scenario`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read as text", code="no_such_file") from error
-    return read_stack_file(text, str(path))
+    return read_stack_file(_text_of(path), str(path))
 
 
 def read_margin(value: str | Decimal | int) -> Decimal:
@@ -142,3 +149,10 @@ def _step(fields: Mapping[str, Any], at: int, now: int, currency: str) -> tuple[
         raise InvalidInput("a step is the fields of one call, as for record", code="bad_event", field="steps")
     event = build_event(fields, now, currency, id=f"step-{at + 1}")
     return event.step or event.operation or event.service, event
+
+
+def _text_of(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read as text", code="no_such_file") from error

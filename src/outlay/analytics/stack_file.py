@@ -29,21 +29,24 @@ class StackFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_stack_file(text: str, name: str) -> StackFile:
-    """The stack that a TOML text describes (docs/estimate.md). Raises InvalidInput `bad_stack` naming the field."""
+    """The stack that a TOML text describes (docs/estimate.md). Raises InvalidInput `bad_stack`, `bad_scenario`."""
     try:
-        tables = tomllib.loads(text, parse_float=Decimal)
+        return stack_file_of(tomllib.loads(text, parse_float=Decimal))
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"{name} is not TOML: {error}", code="bad_stack") from error
-    scenarios = tables.pop("scenario", {})
+
+
+def stack_file_of(tables: Mapping[str, Any]) -> StackFile:
+    """The same of the file's tables. Raises InvalidInput `bad_stack` naming the field, `bad_scenario`."""
+    base = {name: table for name, table in tables.items() if name != "scenario"}
+    scenarios = tables.get("scenario", {})
     if not isinstance(scenarios, Mapping) or not all(isinstance(one, Mapping) for one in scenarios.values()):
         raise InvalidInput('[scenario."name"] holds "path.of.field" = value', code="bad_stack", field="scenario")
-    prices = tables.get("stack", {}).get("prices", "") if isinstance(tables.get("stack"), Mapping) else ""
+    stack = stack_of(base)
     return StackFile(
-        stack=stack_of(tables),
-        scenarios={
-            str(title): stack_of(changed(tables, changes, str(title))) for title, changes in scenarios.items()
-        },
-        prices=str(prices),
+        stack=stack,
+        scenarios={str(title): stack_of(changed(base, changes, str(title))) for title, changes in scenarios.items()},
+        prices=str(base.get("stack", {}).get("prices", "")),
     )
 
 
