@@ -461,3 +461,9 @@ def test_no_window_is_smaller_than_a_catalogue_knows_it() -> None:
     ]
     assert len(told) > 1400
     assert {name: window for name, window in told if window > model_of(name).context} == {}
+
+
+def test_pictures_that_are_billed_one_by_one_are_counted_by_what_is_asked_for() -> None:
+    body = {"input": {"prompt": "a cat", "num_outputs": 4}}
+    assert parts(bound("replicate", body, "black-forest-labs/flux-schnell")) == {"runs": 1, "output_images": 4}
+    assert parts(bound("replicate", {"input": {}}, "black-forest-labs/flux-schnell"))["output_images"] == 1

@@ -395,6 +395,11 @@ def test_a_cancelled_prediction_is_cancelled() -> None:
     assert extract({**REPLICATE, "status": "canceled"}).status is Status.CANCELLED
 
 
+def test_a_version_behind_a_models_name_is_no_part_of_its_name() -> None:
+    answer = {**REPLICATE, "model": f"acme/sdxl:{'0f' * 32}", "status": "succeeded", "metrics": {"predict_time": 2.5}}
+    assert extract(answer).service == "acme/sdxl"
+
+
 def test_sessions_by_voice_sum_their_answers_and_tell_the_transcriber_apart() -> None:
     def done(text: int, audio: int) -> dict[str, Any]:
         details = {"text_tokens": text, "audio_tokens": audio, "cached_tokens": 0}
