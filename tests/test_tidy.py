@@ -19,7 +19,7 @@ FUNCTION_LINES_MEDIAN_MAX = 10
 
 EXCEPTION_EDGES = {
     "instrument/clients.py",
-    "faces/gateway.py",
+    "faces/gateway/relay.py",
     "faces/notify/apprise_channel.py",
     "watcher.py",
     "faces/server/writer.py",

@@ -58,6 +58,7 @@ def serve(
     from outlay.opening import open_configured
 
     needs_server()
+    from outlay.faces.gateway.settings import read_gateway_settings
     from outlay.faces.server.serving import serve as run
     from outlay.faces.server.settings import read_server_settings
 
@@ -67,10 +68,11 @@ def serve(
         )
     settings = load_settings()
     server = _chosen(read_server_settings(settings.server), host, port)
+    gateway = read_gateway_settings(settings.gateway)
     # A server shares a flush between all who wait, so that surviving a power cut costs next to nothing.
     chosen = replace(settings, ledger=address or settings.ledger, synchronous="full")
     with open_configured(chosen) as ledger:
-        run(ledger, server, log_level=log_level)
+        run(ledger, server, gateway, log_level=log_level)
 
 
 def _chosen(settings: ServerSettings, host: str | None, port: int | None) -> ServerSettings:

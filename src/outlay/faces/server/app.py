@@ -16,6 +16,9 @@ from starlette.responses import Response
 import outlay
 from outlay.api import Ledger
 from outlay.errors import InvalidInput, NotFound, OutlayError
+from outlay.faces.gateway.relay import ROUTE, Gateway
+from outlay.faces.gateway.settings import GatewaySettings
+from outlay.faces.gateway.targets import PREFIX as GATEWAY
 from outlay.faces.server import audit, exchange, health, hot, routes
 from outlay.faces.server.access import CALLER, Role
 from outlay.faces.server.gate import Gate, header_map
@@ -46,23 +49,34 @@ _STATED: Final = frozenset((b"cache-control", b"content-security-policy"))
 _ANSWERED_CODES: Final = {404: "no_such_route", 405: "method_not_allowed"}
 
 
-def create_app(ledger: Ledger, settings: ServerSettings | None = None) -> Service:
-    """The server's ASGI application over an open ledger, which its caller closes."""
+def create_app(
+    ledger: Ledger,
+    settings: ServerSettings | None = None,
+    gateway: GatewaySettings | None = None,
+    *,
+    gateway_only: bool = False,
+) -> Service:
+    """The server's ASGI application over an open ledger, which its caller closes.
+
+    `gateway_only` leaves all out but the gateway, its health and the receipts of what went through it.
+    """
     settings = settings or ServerSettings()
     metrics = Metrics()
     writer = Writer(ledger, metrics, queue_events_max=settings.queue_events_max)
     state = ServerState(ledger, settings, writer, Gate(ledger, settings), metrics)
     writer.together[Reserve] = state.reservations.reserve
     writer.together[Settle] = state.reservations.settle
-    return Service(state)
+    return Service(state, Gateway(state, gateway or GatewaySettings(master_key="")), gateway_only=gateway_only)
 
 
 class Service:
     """The ASGI application. `state` is what its routes share, `resources` the FastAPI application behind."""
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, gateway: Gateway, *, gateway_only: bool) -> None:
         """Made by `create_app`."""
         self.state = state
+        self.gateway = gateway
+        self._gateway_only = gateway_only
         self.resources = _resources()
         self._upkeep = Upkeep(state)
         state.metrics.gauges["outlay_queue_events"] = (
@@ -88,7 +102,12 @@ class Service:
         scope[STATE] = self.state
         route, status = "(failed)", 500
         try:
-            if path in health.ROUTES or path in hot.HOT:
+            if path.startswith(GATEWAY):
+                route = ROUTE
+                status = await self.gateway.answer(scope, headers, receive, send)
+            elif self._gateway_only and path not in health.ROUTES and not path.startswith("/v1/receipts/"):
+                raise NotFound("this is a gateway: it answers /gateway/UPSTREAM/…", code="no_such_route")
+            elif path in health.ROUTES or path in hot.HOT:
                 route = path
                 answer = await self._answer_hot(path, method, scope, headers, receive)
                 status = answer.status
@@ -149,11 +168,13 @@ class Service:
         await receive()
         try:
             await self._upkeep.start()
+            await self.gateway.start()
         except OutlayError as error:
             await send({"type": "lifespan.startup.failed", "message": f"{error.message} [{error.code}]"})
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self.gateway.stop()
         await self._upkeep.stop()
         await send({"type": "lifespan.shutdown.complete"})
 

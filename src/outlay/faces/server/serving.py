@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from outlay.api import Ledger
 from outlay.errors import AccessDenied, InvalidInput
+from outlay.faces.gateway.settings import GatewaySettings
 from outlay.faces.server.app import Service, create_app
 from outlay.faces.server.logs import say, set_up
 from outlay.faces.server.settings import ServerSettings
@@ -29,13 +30,20 @@ _GARBAGE_THRESHOLDS: Final = (50_000, 20, 20)
 """Requests make many short-lived values and hardly a cycle: the collector looks less often."""
 
 
-def serve(ledger: Ledger, settings: ServerSettings, *, log_level: str = "info") -> None:
+def serve(
+    ledger: Ledger,
+    settings: ServerSettings,
+    gateway: GatewaySettings | None = None,
+    *,
+    gateway_only: bool = False,
+    log_level: str = "info",
+) -> None:
     """Serve until SIGTERM or SIGINT, then answer what is under way, write what waits and return.
 
     Raises AccessDenied `open_to_others` for a server without keys on an address that others reach.
     """
     set_up(log_level)
-    app = create_app(ledger, settings)
+    app = create_app(ledger, settings, gateway, gateway_only=gateway_only)
     app.state.gate.load()
     check_exposure(app, settings)
     _raise_file_limit()

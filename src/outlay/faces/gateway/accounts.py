@@ -1,0 +1,310 @@
+"""A call's place in the ledger: reserved before it goes, settled when its answer is over, priced for the header.
+
+What may cost is reserved, always: a call whose gateway dies is then booked at its worst case instead of being lost.
+The reservation is awaited, in a group with others; the settlement is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from outlay.budgets.bounds import bound
+from outlay.capture.extract import Extraction, extract
+from outlay.capture.intake import build_event, make_id
+from outlay.capture.seen import CLOSED, Seen, bare_request, told
+from outlay.capture.streams import Reading
+from outlay.clock import Instant
+from outlay.errors import LedgerError, OutlayError
+from outlay.faces.gateway.upstreams import Upstream
+from outlay.faces.server.access import Caller
+from outlay.faces.server.hot_budgets import taken_by
+from outlay.faces.server.ingest import amount_text
+from outlay.faces.server.logs import say
+from outlay.faces.server.reserving import Reserve, Settle
+from outlay.faces.server.state import ServerState
+from outlay.instrument.calls import Exchange
+from outlay.instrument.reserved import at_worst, is_unsure
+from outlay.model import Basis, PricingStatus, Quantity, Status, UsageEvent
+from outlay.recorder import rated_tolerantly
+from outlay.reserving import Ask, Taken
+
+_PENDING: Final = "gateway_pending"
+_KINDS_KEPT: Final = 4_096
+_NAMES: Final = ("model", "model_id", "modelId", "version")
+"""Where a request's body may name its service."""
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """A request as the gateway read it. Capture reads it by `url`; `body` is its JSON, or the fields of a form."""
+
+    upstream: Upstream
+    method: str
+    url: str
+    path: bytes
+    content: bytes
+    body: Mapping[str, Any]
+    is_json: bool
+    caller: Caller
+    fields: dict[str, Any]
+    began_s: float
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What a request is, before it is answered."""
+
+    provider: str
+    service: str
+    operation: str | None
+    costs: bool
+
+
+class Held(msgspec.Struct, kw_only=True):
+    """A call on its way. `taken` is its reservation; `most` is what it may use; None for what is not reserved."""
+
+    id: str
+    at: Instant
+    taken: Taken | None = None
+    most: Mapping[str, Quantity] = {}
+    costs: bool = True
+
+
+class Accounts:
+    """Reserves and settles the calls of one gateway."""
+
+    def __init__(self, state: ServerState) -> None:
+        """Shares the server's writer."""
+        self._state = state
+        self._ledger = state.ledger
+        self._kinds: dict[tuple[object, ...], Kind] = {}
+        self._pending: dict[str, tuple[Held, Caller]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- before
+
+    def kind_of(self, order: Order) -> Kind:
+        """Whose call it is and which service it asks for, told by its address and body."""
+        named = tuple(text if isinstance(text := order.body.get(name), str) else None for name in _NAMES)
+        key = (order.upstream.name, order.method, order.path, named)
+        known = self._kinds.get(key)
+        if known is None:
+            known = _kind_of(order)
+            if len(self._kinds) >= _KINDS_KEPT:
+                self._kinds.clear()
+            self._kinds[key] = known
+        return known
+
+    async def hold(self, order: Order) -> Held:
+        """Reserve what a call may cost. Raises BudgetExceeded, AccessDenied, Overloaded, LedgerError."""
+        now = self._ledger.clock.now()
+        kind = self.kind_of(order)
+        if not kind.costs:
+            return Held(id=make_id(now), at=now, costs=False)
+        fields = {**order.fields, "provider": kind.provider, "service": kind.service, "operation": kind.operation}
+        made: list[Ask] = []
+
+        def make(service: str | None) -> Ask:
+            ask = self._ask(order, fields, service, made[0].event.id if made else None)
+            made.append(ask)
+            return ask
+
+        work = Reserve(fields, order.body, wait_s=None, deadline_s=None, make=make)
+        try:
+            taken = await taken_by(self._state, work)
+        except LedgerError as error:
+            if not self._goes_unreserved(error):
+                raise
+            return Held(id=make_id(now), at=now)
+        ask = taken.ask
+        if not taken.held:
+            return Held(id=ask.event.id, at=ask.now)
+        asking = ask.asking
+        return Held(id=ask.event.id, at=ask.now, taken=taken, most=asking.window_usage or asking.usage)
+
+    def _ask(self, order: Order, fields: dict[str, Any], service: str | None, id: str | None) -> Ask:
+        """What a call asks for: by its body, or where no maximum may be written by the most the provider allows."""
+        body: Mapping[str, Any] = order.body
+        if service is not None:
+            fields = {**fields, "service": service}
+            body = {**body, "model": service} if "model" in body else body
+        reserver = self._ledger.reserver
+        if not (order.is_json and order.upstream.write_maximum):
+            most = bound(str(fields["provider"]), body, str(fields["service"]))
+            if not most.output_given:
+                return reserver.ask({**fields, "usage": most.window_usage or most.usage}, None, id=id)
+        return reserver.ask(fields, body, id=id)
+
+    def _goes_unreserved(self, error: LedgerError) -> bool:
+        """Whether a call may go although the ledger cannot be asked: no budget that is known says otherwise."""
+        if error.code in ("overloaded", "rate_limited", "stopping"):
+            return False
+        budgets = self._ledger.reserver.known.budgets.values()
+        return all(one.fail_open or one.action == "notify" for one in budgets)
+
+    # --- after
+
+    def settle(self, order: Order, held: Held, exchange: Exchange) -> str | None:
+        """Book what happened; what it cost as text, None where it has no price. Nothing is awaited."""
+        seen = _seen(order, held, exchange)
+        answer = exchange.answer()
+        found = told(seen, answer)
+        if self._ledger.estimate is not None and not isinstance(answer, Reading):
+            found = self._ledger.estimated(found, answer, exchange.request, self._ledger.estimate)
+        if held.taken is None:
+            return self._book_unreserved(order, held, found, seen.fields)
+        if found.found == "pending" and found.call_key:
+            self._remember(found.call_key, held, order.caller)
+            return None
+        return self._settle(held, order.caller, found, seen.fields, exchange)
+
+    def _settle(
+        self, held: Held, caller: Caller, found: Extraction, fields: dict[str, Any], exchange: Exchange
+    ) -> str | None:
+        if held.taken is None:
+            return None
+        asked = held.taken.ask.event
+        first, *others = self._ledger.calls_found(found, fields)
+        if is_unsure(found, exchange.status_code, exchange.error):
+            first.update(usage=at_worst(found.usage, held.most), basis=Basis.ESTIMATED)
+            if exchange.status_code is None and exchange.error != CLOSED:
+                first["status"] = Status.UNSETTLED
+        event = self._happened(asked, first)
+        self._later(Settle(held.id, {}, None, caller, event=event))
+        self._keep_others(others)
+        return self._cost(event)
+
+    def _happened(self, asked: UsageEvent, call: Mapping[str, Any]) -> UsageEvent:
+        """The call as it was, in the place of the one that was asked for."""
+        now = self._ledger.clock.now()
+        given = {name: value for name in _KEPT if (value := getattr(asked, name)) not in (None, "", {})}
+        fields = {**given, **{name: value for name, value in call.items() if value is not None}}
+        for name in ("id", "time", "time_to"):
+            fields.pop(name, None)
+        event = build_event(fields, now, self._ledger.currency, id=asked.id)
+        return replace(event, occurred_from=asked.occurred_from, occurred_to=max(now, asked.occurred_from))
+
+    def _book_unreserved(self, order: Order, held: Held, found: Extraction, fields: dict[str, Any]) -> str | None:
+        waiting = self._pending_of(order, found)
+        if waiting is not None:
+            return self._settle(waiting[0], waiting[1], found, fields, _answered())
+        kept = found.found == "usage" or (order.method == "POST" and found.found == "missing")
+        if not kept and not (order.method == "POST" and found.found == "unknown" and _names_service(order)):
+            return None
+        first, *others = self._ledger.calls_found(found, fields)
+        event = build_event(first, held.at, self._ledger.currency, id=held.id)
+        if self._ledger.spool is not None:
+            self._ledger.spool.append(event)
+        else:
+            self._task(self._record(event))
+        self._keep_others(others)
+        return self._cost(event)
+
+    def _keep_others(self, calls: list[dict[str, Any]]) -> None:
+        for call in calls:
+            self._ledger.keep_call(call)  # On a thread whose loop runs it goes to the spool.
+
+    def _cost(self, event: UsageEvent) -> str | None:
+        rating = rated_tolerantly(event, self._ledger.recorder.book)
+        return amount_text(rating.amount) if rating.status is PricingStatus.PRICED else None
+
+    # --- work that is begun in one call and told in another
+
+    def _remember(self, call_key: str, held: Held, caller: Caller) -> None:
+        """Keep whose reservation a piece of work is: a later look at it tells what it used."""
+        self._pending[call_key] = held, caller
+
+    def _pending_of(self, order: Order, found: Extraction) -> tuple[Held, Caller] | None:
+        if not found.call_key or found.found == "pending" or order.method != "GET":
+            return None
+        waiting = self._pending.get(found.call_key)
+        if waiting is None or not all(order.fields.get(k, v) == v for k, v in order.caller.scope.items()):
+            return None
+        del self._pending[found.call_key]
+        return waiting
+
+    # --- the writer
+
+    def _later(self, work: Settle) -> None:
+        self._task(self._settled(work))
+
+    async def _settled(self, work: Settle) -> None:
+        try:
+            _, settled = await self._state.writer.do(work)
+        except OutlayError as error:
+            # It stays held, and is booked at its worst case when its time is over.
+            self._state.metrics.reservations[error.code] += 1
+            say(logging.ERROR, "a call was not settled", id=work.id, code=error.code)
+        else:
+            self._state.metrics.reservations[settled.code] += 1
+
+    async def _record(self, event: UsageEvent) -> None:
+        try:
+            await self._state.writer.record([event], tolerant=True)
+        except OutlayError as error:
+            say(logging.ERROR, "a call was not recorded", id=event.id, code=error.code)
+
+    def _task(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        """Wait until all that was begun is written."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+_KEPT: Final = (
+    *("provider", "service", "operation", "user", "customer", "team", "project", "feature", "job", "environment"),
+    *("request", "trace", "step", "tags", "parameters"),
+)
+
+
+def _kind_of(order: Order) -> Kind:
+    """An empty answer is read as one would come: the address and the body tell what was asked for."""
+    found = extract(Reading(), provider=order.upstream.provider, url=order.url, request=order.body)
+    known = found.found != "none" and not (found.found == "unknown" and not _names_service(order))
+    return Kind(found.provider, found.service, found.operation, order.method == "POST" and known)
+
+
+def _names_service(order: Order) -> bool:
+    return any(isinstance(order.body.get(name), str) for name in _NAMES)
+
+
+def _seen(order: Order, held: Held, exchange: Exchange) -> Seen:
+    fields = {**order.fields, "duration_s": round(time.monotonic() - order.began_s, 6)}
+    return Seen(
+        id=held.id,
+        at=held.at,
+        url=order.url,
+        provider=order.upstream.provider,
+        any_provider=False,
+        request=dict(order.body),
+        frames=[],
+        headers={},
+        status_code=exchange.status_code,
+        streamed=False,
+        ended=False,
+        opaque=False,
+        error=exchange.error,
+        is_get=order.method == "GET",
+        fields=fields,
+    )
+
+
+def _answered() -> Exchange:
+    exchange = Exchange("GET", "", None)
+    exchange.status_code = 200
+    return exchange
+
+
+def without_texts(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A request's body for as long as its answer streams: bare, where what is billed does not need its texts."""
+    bare = bare_request(body)
+    return body if bare is None else bare
