@@ -10,12 +10,12 @@ import msgspec
 from msgspec.structs import replace
 
 from outlay.arguments import When, read_text, read_when
-from outlay.budgeting import LedgerBudgets
 from outlay.budgets.alert_rules import ACCOUNTED, PREFIX, AlertRule, Severity, budget_fields, read_rule
 from outlay.budgets.alerts import Alert, AlertState, Message, acknowledged, resolved, revived
 from outlay.budgets.suggesting import SPANS, Suggestion, suggestion
 from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.errors import InvalidInput, NotFound
+from outlay.noticing import LedgerNoticing
 from outlay.watcher import LEASE, AlertBook, Send, Watcher
 
 FORGOTTEN: Final = "(forgotten)"
@@ -34,7 +34,7 @@ class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
     watched_until: Instant | None
 
 
-class LedgerAlerts(LedgerBudgets):
+class LedgerAlerts(LedgerNoticing):
     """What a ledger does about alerts."""
 
     channel_maker: Callable[[Mapping[str, Any]], dict[str, Send]] | None = None
@@ -50,8 +50,9 @@ class LedgerAlerts(LedgerBudgets):
     def alert_rule(self, name: str, *, who: str = _WHO, **fields: Any) -> AlertRule:
         """Set an alert rule; the same again changes nothing.
 
-        Fields: kind (spend, request, event, rate, failed, unpriced, silence), above or at, window, where, each, zone,
-        marks, minutes, severity, channels, owner (docs/alerts.md). Raises InvalidInput naming the field.
+        Fields: kind (spend, request, event, rate, rise, failed, unpriced, silence, anomaly, drift, price), above or
+        at, window, where, each, zone, marks, forecast, minutes, percent, need, severity, channels, owner: see
+        docs/alerts.md. Raises InvalidInput naming the field.
         """
         rule = read_rule(name, {"zone": self.store.home_zone, **fields})
         book = AlertBook(self.store)
@@ -157,7 +158,8 @@ class LedgerAlerts(LedgerBudgets):
             self.clock,
             self._senders(settings),
             link=self.alert_link if link is None else link,
-            jobs=(self._keep_up,),
+            jobs=self._watcher_jobs(),
+            notice=self._notice,
         )
 
     def test_channel(self, name: str) -> None:
@@ -170,6 +172,9 @@ class LedgerAlerts(LedgerBudgets):
         senders[name](Message(title="Outlay: a test", body="This channel receives alerts.", severity=Severity.INFO))
 
     # Inner
+
+    def _watcher_jobs(self) -> tuple[Callable[[Instant], None], ...]:
+        return (self._keep_up,)
 
     def _keep_up(self, now: Instant) -> None:
         """What a watcher does beside watching: journaled events, overdue reservations."""

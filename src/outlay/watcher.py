@@ -53,8 +53,22 @@ ALERT: Final = "alert"
 SNOOZE: Final = "alert_snooze"
 _PLACE: Final = "watched_to"
 
+NOTICE_SPAN: Final = 600 * MICROSECONDS_PER_SECOND
+"""What takes analysis is looked for so often: forecasts, anomalies, bills, prices."""
+
 Send = Callable[[Message], None]
 """Sends a message to one channel. Raises DeliveryFailed."""
+
+
+class Noticed(msgspec.Struct, frozen=True):
+    """What analysis found to tell, and the ids of alerts whose reason is over."""
+
+    alerts: tuple[Alert, ...] = ()
+    over: frozenset[str] = frozenset()
+
+
+Notice = Callable[[RuleBook, Instant, Sequence[Alert]], Noticed]
+"""Finds what takes analysis, given the alerts that held so far."""
 
 logger: Final = logging.getLogger("outlay.watcher")
 _encode: Final = msgspec.json.Encoder().encode
@@ -141,7 +155,8 @@ class AlertBook:
 class Watcher:
     """Watches one ledger. `channels` are where alerts go, by name; `link` stands in every alert.
 
-    `jobs` are done by the holder of the lease whenever it looks at what only time shows.
+    `jobs` are done by the holder of the lease whenever it looks at what only time shows; `notice` finds what takes
+    analysis, and is asked every NOTICE_SPAN.
     """
 
     def __init__(
@@ -152,6 +167,7 @@ class Watcher:
         *,
         link: str = "",
         jobs: Sequence[Callable[[Instant], None]] = (),
+        notice: Notice | None = None,
     ) -> None:
         """Nothing runs until `round` or `start`."""
         self.book = AlertBook(store)
@@ -161,6 +177,8 @@ class Watcher:
         self._clock = clock
         self._link = link
         self._jobs = tuple(jobs)
+        self._notice = notice
+        self._noticed_at: Instant | None = None
         self._until: Instant = 0
         self._timed_at: Instant | None = None
         self._stopping = threading.Event()
@@ -181,7 +199,7 @@ class Watcher:
         still_open = 0
         if timed or self._timed_at is None or now - self._timed_at >= TIMED_SPAN:
             self._timed_at = now
-            added, still_open = self._look_at_time(rules, now)
+            added, still_open = self._look_at_time(rules, now, noticing=timed or self._notice_is_due(now))
             raised += added
             for job in self._jobs:
                 job(now)
@@ -282,9 +300,16 @@ class Watcher:
             self.book.put_place("entries", place, before, now)
         return raised
 
-    def _look_at_time(self, rules: RuleBook, now: Instant) -> tuple[int, int]:
+    def _notice_is_due(self, now: Instant) -> bool:
+        return self._noticed_at is None or now - self._noticed_at >= NOTICE_SPAN
+
+    def _look_at_time(self, rules: RuleBook, now: Instant, *, noticing: bool) -> tuple[int, int]:
         """Raise and resolve what only time shows; how many were raised, and how many alerts are open."""
         still_open = [alert for alert in self.book.alerts() if alert.state is AlertState.OPEN]
+        noticed = Noticed()
+        if noticing and self._notice is not None:
+            self._noticed_at = now
+            noticed = self._notice(rules, now, still_open)
         lasting = {alert.rule for alert in still_open if alert.until is None}
         holds = watching.by_time(rules, now)
         fresh = [
@@ -292,11 +317,12 @@ class Watcher:
             for name, alert in holds.items()
             if alert is not None and (alert.until is not None or name not in lasting)
         ]
-        raised = self._raise([*fresh, *watching.forecasts(rules, now)], rules, now)
+        raised = self._raise([*fresh, *noticed.alerts], rules, now)
         over = [
             alert
             for alert in still_open
             if (alert.until is not None and alert.until <= now)
+            or alert.id in noticed.over
             or (alert.until is None and alert.rule in holds and holds[alert.rule] is None)
         ]
         for alert in over:

@@ -6,12 +6,12 @@ host or another, makes no second one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from outlay.budgets.alert_rules import PREFIX, AlertRule, RuleKind, Severity, severity_of
+from outlay.budgets.alert_rules import PREFIX, RISE_WINDOWS, AlertRule, RuleKind, Severity, severity_of
 from outlay.budgets.alerts import Alert, alert_id
 from outlay.budgets.coverage import unpacked
 from outlay.budgets.decide import said
@@ -19,12 +19,12 @@ from outlay.budgets.definition import mark_said
 from outlay.budgets.limits import BudgetIndex
 from outlay.budgets.status import ADVERBS, status
 from outlay.budgets.terms import Budget
-from outlay.clock import DAY_MICROSECONDS, Instant, isoformat, window_of
+from outlay.clock import DAY_MICROSECONDS, Instant, isoformat, local_day, local_midnight, window_of
 from outlay.errors import LedgerError
 from outlay.ledger.budget_store import OutboxRow
 from outlay.ledger.store import LedgerStore
 from outlay.ledger.tallies import matches
-from outlay.model import CostQuery, CostRow, Entry, Limit, Mark, PricingStatus, Status
+from outlay.model import Account, CostQuery, CostRow, Entry, Limit, Mark, PricingStatus, Status
 from outlay.money import Money, decimal_to_pico
 
 CAUSES_MAX: Final = 3
@@ -36,6 +36,7 @@ SUBJECTS_FORECAST: Final = 20
 KNOWN_BEFORE: Final = 7 * DAY_MICROSECONDS
 
 Where = Mapping[str, tuple[str | None, ...]]
+Projected = Callable[[Budget, Limit, Account, Instant], int]
 
 
 class RuleBook:
@@ -52,17 +53,21 @@ class RuleBook:
         """The rules of some kinds."""
         return [rule for rule in self.rules.values() if rule.kind in kinds]
 
+    def rule_of(self, budget: Budget) -> AlertRule | None:
+        """The rule whose account a budget is, None for a budget that a person set."""
+        return self.rules.get(budget.name.removeprefix(PREFIX)) if budget.name.startswith(PREFIX) else None
+
 
 def from_outbox(book: RuleBook, row: OutboxRow, now: Instant, *, causes: bool = True) -> Alert | None:
     """The alert of a mark that was crossed, or of an overrun; None where its budget is gone."""
     budget = book.index.budgets.get(row.key.budget)
     if budget is None:
         return None
-    rule = book.rules.get(budget.name.removeprefix(PREFIX)) if budget.name.startswith(PREFIX) else None
+    rule = book.rule_of(budget)
     limit = _limit_of(book, budget, row)
     where = {**budget.where, **({budget.each: (row.key.subject,)} if budget.each else {})}
     since = limit.window.start if limit else row.at
-    found = _causes(book.store, where, since, limit.window.end if limit else now) if causes else ()
+    found = most_of(book.store, where, since, limit.window.end if limit else now) if causes else ()
     percent = decimal_to_pico(row.what.strip(">%")) // 10**12 if row.kind == "mark" else 0
     severity = severity_of(rule.severity if rule else Severity.ERROR, percent) if percent else Severity.WARNING
     return Alert(
@@ -190,9 +195,9 @@ def _unpriced(book: RuleBook, rule: AlertRule, entry: Entry, now: Instant) -> Al
 def by_time(book: RuleBook, now: Instant) -> dict[str, Alert | None]:
     """Of each rule that only time decides, the alert if it holds at `now`, else None."""
     found: dict[str, Alert | None] = {}
-    for rule in book.of_kinds(RuleKind.RATE, RuleKind.FAILED, RuleKind.SILENCE):
-        check = {RuleKind.RATE: _rate, RuleKind.FAILED: _failed, RuleKind.SILENCE: _silence}[rule.kind]
-        found[rule.name] = check(book, rule, now)
+    checks = {RuleKind.RATE: _rate, RuleKind.FAILED: _failed, RuleKind.SILENCE: _silence, RuleKind.RISE: _rise}
+    for rule in book.of_kinds(*checks):
+        found[rule.name] = checks[rule.kind](book, rule, now)
     return found
 
 
@@ -205,6 +210,21 @@ def _rate(book: RuleBook, rule: AlertRule, now: Instant) -> Alert | None:
     currency = book.store.currency
     title = f"{rule.name}: {Money(hourly, currency)} an hour over {rule.minutes} minutes"
     return _timed(book, rule, f"{title}, over {Money(rule.amount, currency)}", hourly, since, now)
+
+
+def _rise(book: RuleBook, rule: AlertRule, now: Instant) -> Alert | None:
+    """The last whole days against as many before them."""
+    days, today = RISE_WINDOWS[rule.window], local_day(now, rule.zone)
+    start, middle, end = (local_midnight(today - back, rule.zone) for back in (2 * days, days, 0))
+    before, after = (_total(book.store, rule.where, *span).amount for span in ((start, middle), (middle, end)))
+    if before <= 0 or not rule.departs(after, before):
+        return None
+    currency = book.store.currency
+    risen = (after - before) * 100 // before
+    said_days = "the last day" if days == 1 else f"the last {days} days"
+    title = f"{rule.name}: {Money(after, currency)} in {said_days}, {risen} % over {Money(before, currency)} before"
+    alert = _timed(book, rule, title, after, middle, end)
+    return msgspec.structs.replace(alert, threshold=before, raised_at=now)
 
 
 def _failed(book: RuleBook, rule: AlertRule, now: Instant) -> Alert | None:
@@ -250,14 +270,18 @@ def _timed(
         unit=book.store.currency,
         since=since,
         raised_at=now,
-        causes=_causes(book.store, rule.where if where is None else where, since, now),
+        causes=most_of(book.store, rule.where if where is None else where, since, now),
         link=book.link,
         owner=rule.owner,
     )
 
 
-def forecasts(book: RuleBook, now: Instant) -> Iterator[Alert]:
-    """The alerts of budgets whose forecast crosses a mark, once a tenth of the window has passed."""
+def forecasts(book: RuleBook, now: Instant, projected: Projected | None = None) -> Iterator[Alert]:
+    """The alerts of budgets whose forecast crosses a mark, once a tenth of the window has passed.
+
+    `projected` forecasts what a limit's window will have spent at its end; without it the pace so far goes on.
+    """
+    projected = projected or _at_this_pace
     for budget in book.index.budgets.values():
         if not any(mark.forecast for mark in budget.marks):
             continue
@@ -267,10 +291,15 @@ def forecasts(book: RuleBook, now: Instant) -> Iterator[Alert]:
             start, end, _ = limit.window
             if (now - start) * FORECAST_SHARE < end - start:
                 continue
-            found = status(limit, accounts[limit.key], now, book.store.currency)
-            for mark in found.marks:
-                if mark.forecast:
-                    yield _forecast(book, budget, limit, mark, found.projected, now)
+            marks = [mark for mark in limit.marks if mark.forecast]
+            amount = projected(budget, limit, accounts[limit.key], now) if marks else 0
+            for mark in marks:
+                if amount >= mark.amount:
+                    yield _forecast(book, budget, limit, mark, amount, now)
+
+
+def _at_this_pace(budget: Budget, limit: Limit, account: Account, now: Instant) -> int:
+    return status(limit, account, now).projected
 
 
 def _standing(book: RuleBook, budget: Budget, now: Instant) -> Iterator[Limit]:
@@ -292,12 +321,14 @@ def _forecast(book: RuleBook, budget: Budget, limit: Limit, mark: Mark, projecte
     whose = f" of {budget.each} {key.subject}" if key.subject else ""
     whole, part = (said(one, budget.meter, book.store.currency) for one in (limit.amount, projected))
     where = {**budget.where, **({budget.each: (key.subject,)} if budget.each else {})}
+    rule = book.rule_of(budget)
+    name = rule.name if rule else budget.name
     return Alert(
         id=alert_id("forecast", key.budget, key.scope, key.subject, key.window, mark_said(mark)),
-        rule=budget.name,
+        rule=name,
         kind="forecast",
         severity=Severity.WARNING,
-        title=f"{budget.name}: at this pace {label} ends{whose} with {part} of {whole} ({mark_said(mark)})",
+        title=f"{name}: {label} is expected to end{whose} with {part} of {whole} ({mark_said(mark)})",
         amount=projected,
         threshold=limit.amount,
         unit=budget.meter or book.store.currency,
@@ -307,8 +338,9 @@ def _forecast(book: RuleBook, budget: Budget, limit: Limit, mark: Mark, projecte
         subject=key.subject,
         window=label,
         what=mark_said(mark),
-        causes=_causes(book.store, where, start, now),
+        causes=most_of(book.store, where, start, now),
         link=book.link,
+        owner=rule.owner if rule else "",
     )
 
 
@@ -316,7 +348,7 @@ def _total(store: LedgerStore, where: Where, since: Instant, until: Instant | No
     return store.costs(CostQuery(where=where, since=since, until=until)).total
 
 
-def _causes(store: LedgerStore, where: Where, since: Instant, until: Instant) -> tuple[str, ...]:
+def most_of(store: LedgerStore, where: Where, since: Instant, until: Instant) -> tuple[str, ...]:
     """What most of it went to; nothing where the ledger would have to read too much to say so."""
     found: list[str] = []
     for by, most in ((("provider", "service"), CAUSES_MAX), (("feature",), 1), (("user",), 1)):

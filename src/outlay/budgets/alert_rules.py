@@ -28,6 +28,10 @@ MINUTES_MAX: Final = 7 * 24 * 60
 RATE_MINUTES: Final = 15
 SILENCE_MINUTES: Final = 60
 FULL_PERCENT: Final = 100
+PERCENT_MAX: Final = 1_000_000
+SERVICE_NAMES: Final = frozenset(("provider", "service"))
+"""What a rule about bills or prices may be filtered by: a bill's line and a price have no more."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")
 
 
@@ -35,8 +39,10 @@ class RuleKind(StrEnum):
     """What a rule looks at.
 
     `spend` is all in a calendar window, `request` all calls of one request, `event` one call. `rate` is the spend of
-    the last minutes, an hour's worth; `failed` what failed calls of a window cost; `unpriced` is usage without a
-    price; `silence` that nothing comes any more.
+    the last minutes, an hour's worth; `rise` the last whole days against as many before; `failed` what failed calls
+    of a window cost; `unpriced` is usage without a price; `silence` that nothing comes any more; `anomaly` an episode
+    of unusual spend; `drift` a bill that says something else than the ledger; `price` that a catalogue's price of
+    something in use has changed.
     """
 
     SPEND = "spend"
@@ -46,6 +52,10 @@ class RuleKind(StrEnum):
     FAILED = "failed"
     UNPRICED = "unpriced"
     SILENCE = "silence"
+    RISE = "rise"
+    ANOMALY = "anomaly"
+    DRIFT = "drift"
+    PRICE = "price"
 
 
 class Severity(StrEnum):
@@ -63,10 +73,20 @@ ACCOUNTED: Final = (RuleKind.SPEND, RuleKind.REQUEST)
 PRICED: Final = (RuleKind.SPEND, RuleKind.REQUEST, RuleKind.EVENT, RuleKind.RATE, RuleKind.FAILED)
 """The kinds that have an amount."""
 
+THRESHOLDS: Final[dict[RuleKind, tuple[str, int]]] = {
+    RuleKind.ANOMALY: ("5", 20),
+    RuleKind.RISE: ("0", 20),
+    RuleKind.DRIFT: ("1", 2),
+}
+"""The kinds with an amount and a percentage, and what they are where nothing is said."""
+
+RISE_WINDOWS: Final[dict[str, int]] = {"day": 1, "week": 7, "month": 30}
+"""How many days a rise looks at, by its window."""
+
 FIELDS: Final = frozenset(
     (
-        *("kind", "above", "at", "window", "where", "each", "zone", "marks", "minutes", "severity"),
-        *("channels", "owner"),
+        *("kind", "above", "at", "window", "where", "each", "zone", "marks", "forecast", "minutes", "severity"),
+        *("percent", "need", "channels", "owner"),
     )
 )
 
@@ -74,8 +94,9 @@ FIELDS: Final = frozenset(
 class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
     """When to alert. `amount` is in picounits, crossed at it or, `strictly`, above it.
 
-    `marks` are shares of it in percent, told one by one. `minutes` is how far `rate` and `silence` look back.
-    Without `channels` an alert goes to all of them.
+    `marks` are shares of it in percent, told one by one, and `forecast` those that the window's forecast is told at.
+    `minutes` is how far `rate` and `silence` look back. `percent` stands beside the amount where a rule has
+    THRESHOLDS: `need` says whether both must be reached. Without `channels` an alert goes to all of them.
     """
 
     name: str
@@ -87,7 +108,10 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
     each: str | None = None
     zone: str = "UTC"
     marks: tuple[Quantity, ...] = (FULL_PERCENT,)
+    forecast: tuple[Quantity, ...] = ()
     minutes: int = 0
+    percent: int = 0
+    need: str = "both"
     severity: Severity = Severity.ERROR
     channels: tuple[str, ...] = ()
     owner: str = ""
@@ -101,12 +125,22 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
         """Whether an amount crosses the rule's."""
         return amount > self.amount if self.strictly else amount >= self.amount
 
+    def departs(self, actual: int, usual: int) -> bool:
+        """Whether `actual` lies above `usual` by the amount, by the percentage, or by both, as the rule needs."""
+        rise = actual - usual
+        if rise <= 0:
+            return False
+        share = 100 * rise - self.percent * usual
+        found = (self.passes(rise), share > 0 if self.strictly else share >= 0)
+        return all(found) if self.need == "both" else any(found)
+
 
 def read_rule(name: str, fields: Mapping[str, Any]) -> AlertRule:
     """A rule from what a person wrote.
 
     `kind` (spend by default) with `above`, or `at` for at-and-above; `window`, `where`, `each`, `zone`, `marks`,
-    `minutes`, `severity`, `channels`, `owner`. Money is a string, a Decimal or a whole number.
+    `forecast`, `minutes`, `percent`, `need`, `severity`, `channels`, `owner`. Money is a string, a Decimal or a whole
+    number.
 
     Raises InvalidInput naming the rule and the field: `bad_rule_name`, `unknown_field`, `bad_rule`, `missing_limit`,
     and those of `read_budget`.
@@ -137,17 +171,29 @@ def _rule(name: str, fields: Mapping[str, Any]) -> AlertRule:
     _only(fields, "each", kind is RuleKind.SPEND, kind)
     _only(fields, "marks", kind is RuleKind.SPEND, kind)
     _only(fields, "minutes", bool(default_minutes), kind)
-    _only(fields, "window", kind in (RuleKind.SPEND, RuleKind.FAILED, RuleKind.UNPRICED), kind)
+    _only(fields, "forecast", kind is RuleKind.SPEND, kind)
+    _only(fields, "window", kind in (RuleKind.SPEND, RuleKind.FAILED, RuleKind.UNPRICED, RuleKind.RISE), kind)
+    for field in ("percent", "need"):
+        _only(fields, field, kind in THRESHOLDS, kind)
+    window = _window(fields.get("window", "week" if kind is RuleKind.RISE else "day"))
+    if kind is RuleKind.RISE and window not in RISE_WINDOWS:
+        raise _wrong("bad_rule", "window", f"a rise looks at a {', '.join(RISE_WINDOWS)}, not at a {window}")
+    where = read_where(fields.get("where", {}))
+    if kind in (RuleKind.DRIFT, RuleKind.PRICE) and not set(where) <= SERVICE_NAMES:
+        raise _wrong("bad_rule", "where", f"a rule of kind {kind} is filtered by provider and service only")
     return AlertRule(
         name=name,
         kind=kind,
         amount=amount,
         strictly=strictly,
-        window=_window(fields.get("window", "day")),
-        where=read_where(fields.get("where", {})),
+        window=window,
+        where=where,
         each="request" if kind is RuleKind.REQUEST else fields.get("each"),
         zone=zone,
         marks=_marks(fields.get("marks", FULL_PERCENT)),
+        forecast=_marks(fields["forecast"], "forecast") if "forecast" in fields else (),
+        percent=_percent(fields.get("percent", THRESHOLDS[kind][1])) if kind in THRESHOLDS else 0,
+        need=_need(fields.get("need", "both")),
         minutes=_minutes(fields.get("minutes", default_minutes), bool(default_minutes)),
         severity=_one_of(Severity, fields.get("severity", "error"), "severity"),
         channels=_names(fields.get("channels", ())),
@@ -169,7 +215,10 @@ def budget_fields(rule: AlertRule) -> dict[str, Any]:
         "where": {name: list(values) for name, values in rule.where.items()},
         "each": rule.each,
         "zone": rule.zone,
-        "marks": [f"{sign}{percent}%" for percent in rule.marks],
+        "marks": [
+            *(f"{sign}{percent}%" for percent in rule.marks),
+            *(f"forecast {sign}{percent}%" for percent in rule.forecast),
+        ],
         "action": "notify",
     }
 
@@ -183,7 +232,10 @@ def severity_of(rule_severity: Severity, percent: Quantity) -> Severity:
 
 def _amount(kind: RuleKind, fields: Mapping[str, Any]) -> tuple[int, bool]:
     given = [name for name in ("above", "at") if name in fields]
-    if kind not in PRICED:
+    if kind in THRESHOLDS and not given:
+        # The documents' own words: at least $5 or 20 %, more than 20 % higher.
+        return decimal_to_pico(THRESHOLDS[kind][0]), kind is RuleKind.RISE
+    if kind not in PRICED and kind not in THRESHOLDS:
         if given:
             raise _wrong("bad_rule", given[0], f"a rule of kind {kind} has no amount; leave {given[0]} out")
         return 0, True
@@ -207,11 +259,11 @@ def _window(value: object) -> WindowName:
     raise _wrong("unknown_window", "window", f"window {str(value)[:40]!r} is none of {', '.join(WINDOWS)}")
 
 
-def _marks(value: object) -> tuple[Quantity, ...]:
+def _marks(value: object, field: str = "marks") -> tuple[Quantity, ...]:
     several = value if isinstance(value, list | tuple) else (value,)
-    found = sorted({parse_decimal(str(one).strip().removesuffix("%"), "marks") for one in several})
+    found = sorted({parse_decimal(str(one).strip().removesuffix("%"), field) for one in several})
     if not found or found[0] <= 0 or found[-1] > FULL_PERCENT * 100:
-        raise _wrong("bad_mark", "marks", "marks are percents of the amount over 0, such as [80, 100]")
+        raise _wrong("bad_mark", field, f"{field} are percents of the amount over 0, such as [80, 100]")
     return tuple(int(one) if one == one.to_integral_value() else Decimal(one) for one in found)
 
 
@@ -221,6 +273,18 @@ def _minutes(value: object, needed: bool) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MINUTES_MAX:
         raise _wrong("bad_rule", "minutes", f"minutes is {str(value)[:20]}; use 1 to {MINUTES_MAX}")
     return value
+
+
+def _percent(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= PERCENT_MAX:
+        raise _wrong("bad_rule", "percent", f"percent is {str(value)[:20]}; use a whole number from 0")
+    return value
+
+
+def _need(value: object) -> str:
+    if value not in ("both", "either"):
+        raise _wrong("bad_rule", "need", f"need is {str(value)[:20]!r}; use both or either of the thresholds")
+    return str(value)
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import outlay
 from outlay.budgets.alerts import Alert, Message
 from outlay.clock import FrozenClock
+from outlay.noticing import RECONCILIATION
+from outlay.pricing.catalogue import content_id, decode, encode, pack_services, unpack_services
 
 START = "2026-03-10T10:00:00Z"
 PROD, DEV, CLAUDE = {"environment": "prod"}, {"environment": "dev"}, {"environment": "claude4"}
@@ -131,16 +136,133 @@ def test_an_hour_that_comes_twice_in_autumn_is_two_windows() -> None:
 
 
 def test_a_budgets_own_marks_and_its_forecast_are_told() -> None:
-    # Seed 1's budget of $60 a month, of 30 days: $12.01 by the 6th's end is $60.05 at this pace.
+    # Seed 1's budget of $60 a month, of 30 days: $2.01 a day are $60.30 at its end.
     with ledger_at("2026-11-01T12:00:00Z") as ledger:
         ledger.budget("aws", limit="60", window="month", marks=[">50", ">80", ">100", "forecast >100"])
-        spend(ledger, "12.01")
-        ledger.clock.set("2026-11-03T00:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
-        assert raised(ledger) == []  # Less than a tenth of the month has passed: no pace is believed.
+        for day in range(1, 7):
+            ledger.clock.set(f"2026-11-0{day}T12:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
+            spend(ledger, "2.01")
+            if day == 2:
+                assert raised(ledger) == []  # Less than a tenth of the month has passed: nothing is believed.
         ledger.clock.set("2026-11-07T00:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
         assert [alert.what for alert in raised(ledger)] == ["forecast >100%"]
         spend(ledger, "18")
         assert {alert.what for alert in raised(ledger)} == {"forecast >100%", ">50%"}
+
+
+def test_a_forecast_knows_the_week_and_is_no_straight_line() -> None:
+    # $10 on each working day for five weeks. By Thursday night $40 are spent: at that pace a week ends with $70, but
+    # no Saturday or Sunday ever cost anything, so it ends with $50.
+    with ledger_at("2026-02-02T12:00:00Z") as ledger:
+        ledger.alert_rule("week", above="52", window="week", forecast=[100])
+        for day in range(39):
+            if day % 7 < 5:
+                spend(ledger, "10", request=f"r{day}")
+            ledger.clock.advance(days=1)  # type: ignore[attr-defined]  # It is a FrozenClock.
+        ledger.clock.set("2026-03-13T00:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
+        assert raised(ledger) == []
+        ledger.alert_rule("tight", above="48", window="week", forecast=[100])
+        (alert,) = raised(ledger)
+    assert (alert.rule, alert.kind, alert.what) == ("tight", "forecast", "forecast >100%")
+    assert alert.title.startswith("tight: 2026-W11 is expected to end with $5")
+
+
+def test_a_week_that_is_a_fifth_dearer_than_the_one_before_is_told() -> None:
+    # Seed 1: week over week, more than 20 %. $70, then $84 is just that; a cent more is over it.
+    with ledger_at("2026-03-02T12:00:00Z") as ledger:
+        ledger.alert_rule("rise", kind="rise")
+        for day in range(14):
+            spend(ledger, "10" if day < 7 else "12")
+            ledger.clock.advance(days=1)  # type: ignore[attr-defined]  # It is a FrozenClock.
+        assert raised(ledger) == []
+        spend(ledger, "0.01", time="2026-03-15T12:00:00Z")
+        (alert,) = raised(ledger)
+        assert alert.title == "rise: $84.01 in the last 7 days, 20 % over $70.00 before"
+        assert len(raised(ledger)) == 1
+
+
+def of_days(amounts: list[str], at: str = "2026-03-02T12:00:00Z") -> outlay.Ledger:
+    """A ledger in which each day cost so much, at the midnight after the last of them."""
+    ledger = ledger_at(at)
+    for amount in amounts:
+        spend(ledger, amount, feature="clips")
+        ledger.clock.advance(days=1)  # type: ignore[attr-defined]  # It is a FrozenClock.
+    ledger.clock.advance(hours=-12)  # type: ignore[attr-defined]  # It is a FrozenClock.
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("fields", "spike", "told"),
+    [
+        ({}, "15.02", True),  # $5.02 and 50 % over the usual $10: both thresholds of seed 1.
+        ({}, "14.50", False),  # 45 %, but less than $5
+        ({"need": "either"}, "14.50", True),
+        ({"at": "4", "percent": 20}, "14.50", True),
+        ({"at": "1", "percent": 60}, "14.50", False),
+        ({"where": {"feature": "other"}}, "15.02", False),
+    ],
+)
+def test_an_anomaly_is_told_from_five_dollars_and_twenty_percent(
+    fields: dict[str, Any], spike: str, told: bool
+) -> None:
+    with of_days([*["10"] * 41, spike]) as ledger:
+        ledger.alert_rule("unusual", kind="anomaly", **fields)
+        found = raised(ledger)
+        assert bool(found) is told
+        assert len(raised(ledger)) == len(found)
+        for alert in found:
+            assert alert.title.startswith("unusual: ")
+            assert f"costs ${spike} where $10.00 was expected" in alert.title
+
+
+def test_a_bill_that_says_something_else_than_the_ledger_is_told_once() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("bills", kind="drift", at="1", percent=2, where={"provider": "aws"})
+        for provider, service, charged, billed in (
+            ("aws", "lambda", "100", "102"),  # $2 and 2 %
+            ("aws", "s3", "100", "101.99"),
+            ("aws", "ec2", "10", "8"),  # Less than was charged: as wrong.
+            ("openai", "gpt-4o", "1", "100"),
+        ):
+            note = {"period": "2026-02", "provider": provider, "service": service, "charged": charged}
+            note |= {"billed": billed, "difference": str(Decimal(billed) - Decimal(charged))}
+            body = json.dumps(note).encode()
+            at = ledger.clock.now()
+            ledger.store.put_note(RECONCILIATION, f"2026-02 {service}", body, expects=None, at=at, live=True)
+        assert sorted(alert.title for alert in raised(ledger)) == [
+            "bills: aws ec2 was billed $8.00 for 2026-02, the ledger says $10.00",
+            "bills: aws lambda was billed $102.00 for 2026-02, the ledger says $100.00",
+        ]
+        assert len(raised(ledger)) == 2
+
+
+def test_a_catalogue_price_that_changes_is_told_for_what_is_in_use() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("prices", kind="price")
+        spend(ledger, "1")
+        assert raised(ledger) == []
+        put_price(ledger, "gpt-4o", "output_tokens", "8")
+        put_price(ledger, "o3", "output_tokens", "1")  # Nobody uses it.
+        (alert,) = raised(ledger)
+        assert alert.title == ("prices: openai gpt-4o has another price: output_tokens 10 is now 8 USD per 1,000,000")
+        assert len(raised(ledger)) == 1
+
+
+def put_price(ledger: outlay.Ledger, service: str, meter: str, price: str) -> None:
+    """A catalogue like the one in force, but for one price of OpenAI's."""
+    whole = decode((ledger.store.catalogue() or ("", b""))[1])
+    for provider in whole.providers:
+        if provider.name == "openai":
+            services = unpack_services(provider.services)
+            changed = next(one for one in services if one.name == service)
+            rates = [replace(rate, price=price) if rate.meter == meter else rate for rate in changed.rates]
+            at = services.index(changed)
+            body = pack_services([*services[:at], replace(changed, rates=rates), *services[at + 1 :]])
+            others = [one for one in whole.providers if one is not provider]
+            whole = replace(whole, providers=[*others, replace(provider, services=body)])
+            break
+    new = encode(whole)
+    ledger.store.put_catalogue(content_id(new), new, ledger.clock.now(), activate=True)
 
 
 def test_rate_failures_silence_and_missing_prices_are_told_and_resolved() -> None:
@@ -212,6 +334,12 @@ def test_the_past_proposes_thresholds_and_says_how_often_they_would_have_fired()
         ({"above": "-1"}, "negative_limit"),
         ({"above": "1", "window": "fortnight"}, "unknown_window"),
         ({"kind": "noise"}, "bad_rule"),
+        ({"kind": "anomaly", "percent": -1}, "bad_rule"),
+        ({"kind": "anomaly", "need": "one"}, "bad_rule"),
+        ({"kind": "rise", "window": "hour"}, "bad_rule"),
+        ({"kind": "drift", "where": {"user": "u1"}}, "bad_rule"),
+        ({"kind": "rate", "above": "1", "percent": 3}, "bad_rule"),
+        ({"above": "1", "forecast": ["0%"]}, "bad_mark"),
         ({"kind": "silence", "above": "1"}, "bad_rule"),
         ({"kind": "silence", "minutes": 0}, "bad_rule"),
         ({"above": "1", "where": {"colour": "red"}}, "unknown_dimension"),
