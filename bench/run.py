@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import hosts
+import reads
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".bench" / "peers"
@@ -73,12 +74,14 @@ def main() -> None:
         "budgets": lambda options: budgets(options.budgets, options.users),
         "ingestion": lambda options: ingestion(options.events),
         "server": lambda _: hosts.served(),
+        "reads": lambda options: reads.section(options.events, options.ledgers),
         "postgres": lambda options: hosts.postgres(options.events),
         "postgres budgets": lambda _: hosts.postgres_budgets(),
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=tuple(measures), help="a section; may be repeated")
     parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--ledgers", type=Path, help="a folder whose big ledgers are used again, not filled anew")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--budgets", type=int, default=10_000)
     parser.add_argument("--users", type=int, default=1_000_000)
