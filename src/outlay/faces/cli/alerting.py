@@ -133,7 +133,11 @@ def _where(rule: AlertRule) -> str:
 def set_rule(
     rule: RuleArgument,
     kind: Annotated[
-        str, typer.Option("--kind", help="spend, request, event, rate, failed, unpriced or silence.")
+        str,
+        typer.Option(
+            "--kind",
+            help="spend, request, event, rate, rise, failed, unpriced, silence, anomaly, drift or price.",
+        ),
     ] = "spend",
     above: Annotated[
         str | None, typer.Option("--above", metavar="AMOUNT", help="Told over it.", show_default=False)
@@ -151,8 +155,19 @@ def set_rule(
         list[str] | None,
         typer.Option("--mark", metavar="PERCENT", help="Also told at this share.", show_default=False),
     ] = None,
+    forecast: Annotated[
+        list[str] | None,
+        typer.Option("--forecast", metavar="PERCENT", help="Told when it will end there.", show_default=False),
+    ] = None,
     minutes: Annotated[
         int | None, typer.Option("--minutes", help="How far to look back.", show_default=False)
+    ] = None,
+    percent: Annotated[
+        int | None,
+        typer.Option("--percent", help="Of an anomaly, a rise, a drift: from so much on.", show_default=False),
+    ] = None,
+    need: Annotated[
+        str | None, typer.Option("--need", help="both thresholds, or either of them.", show_default=False)
     ] = None,
     severity: Annotated[str, typer.Option("--severity", help="info, warning, error or critical.")] = "error",
     owner: Annotated[str, typer.Option("--owner", help="Who sees to it.", show_default=False)] = "",
@@ -167,7 +182,10 @@ def set_rule(
         "each": each,
         "where": read_filter(where),
         "marks": mark,
+        "forecast": forecast,
         "minutes": minutes,
+        "percent": percent,
+        "need": need,
         "severity": severity,
         "owner": owner,
     }

@@ -81,7 +81,10 @@ class RuleTold(BaseModel):
     each: str | None
     zone: str
     marks: list[str]
+    forecast: list[str]
     minutes: int
+    percent: int
+    need: str
     severity: str
     channels: list[str]
     owner: str
@@ -100,7 +103,10 @@ class RuleSent(BaseModel):
     each: str | None = Field(None, max_length=128)
     zone: str | None = Field(None, max_length=64)
     marks: list[int | str] | None = Field(None, max_length=20)
+    forecast: list[int | str] | None = Field(None, max_length=20)
     minutes: int | None = None
+    percent: int | None = None
+    need: str | None = Field(None, max_length=8)
     severity: str = "error"
     channels: list[str] | None = None
     owner: str = Field("", max_length=512)
@@ -253,4 +259,5 @@ def _alert(request: Request, found: Alert) -> Response:
 
 def _rule(rule: AlertRule) -> dict[str, Any]:
     told: dict[str, Any] = msgspec.to_builtins(rule)
-    return {**told, "amount": amount_text(rule.amount), "marks": [f"{percent}%" for percent in rule.marks]}
+    shares = {name: [f"{percent}%" for percent in getattr(rule, name)] for name in ("marks", "forecast")}
+    return {**told, "amount": amount_text(rule.amount), **shares}
