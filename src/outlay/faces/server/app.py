@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +30,10 @@ from outlay.faces.server.settings import ServerSettings
 from outlay.faces.server.state import STATE, ServerState
 from outlay.faces.server.upkeep import Upkeep
 from outlay.faces.server.writer import Writer
+
+if TYPE_CHECKING:
+    from outlay.faces.server.pages.asking import Answering
+    from outlay.faces.server.pages.site import Site
 
 Scope = MutableMapping[str, Any]
 
@@ -79,6 +83,7 @@ class Service:
         self._gateway_only = gateway_only
         self.resources = _resources()
         self._upkeep = Upkeep(state)
+        self._site = _site(state, self._answer_resource)
         state.metrics.gauges["outlay_queue_events"] = (
             "Events that wait for the writer.",
             lambda: state.writer.waiting,
@@ -112,6 +117,8 @@ class Service:
                 answer = await self._answer_hot(path, method, scope, headers, receive)
                 status = answer.status
                 await _send_whole(send, answer)
+            elif self._site is not None and self._site.serves(path):
+                status, route = await self._site(scope, receive, send)
             else:
                 if path not in PUBLIC:
                     scope[CALLER] = caller = self.state.gate.admit(headers)
@@ -177,6 +184,17 @@ class Service:
         await self.gateway.stop()
         await self._upkeep.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _site(state: ServerState, answering: Answering) -> Site | None:
+    """The pages; none where the library that renders them is not installed: all else is served then."""
+    try:
+        from outlay.faces.server.pages.site import Site
+    except ModuleNotFoundError as error:
+        if error.name != "jinja2":
+            raise
+        return None
+    return Site(state, answering)
 
 
 def _resources() -> FastAPI:

@@ -16,6 +16,7 @@ MODULES: Final[tuple[str, ...]] = (
     "alerts",
     "reports",
     "analysis",
+    "views",
     "changes",
     "documents",
 )

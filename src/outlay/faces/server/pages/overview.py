@@ -1,0 +1,482 @@
+"""The first page: what is spent today, this month and by its end, on what, why it changed, what to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from outlay.faces.server.pages.asking import Problem
+from outlay.faces.server.pages.components import (
+    NONE,
+    Badge,
+    Bar,
+    Card,
+    Cards,
+    Chart,
+    Chips,
+    Choice,
+    Choices,
+    Count,
+    Figure,
+    Figures,
+    Link,
+    Live,
+    Notice,
+    Percent,
+    Several,
+    Table,
+    change_of,
+    columns,
+    filled,
+    share,
+    total_of,
+)
+from outlay.faces.server.pages.drawing import checked_step
+from outlay.faces.server.pages.visit import Page, Period, Visit, address, period_named
+
+SPLITS: Final = ("provider", "service", "feature", "project", "customer", "team", "user", "environment")
+"""The dimensions by which people stack and group."""
+
+TOPS: Final = ("feature", "user", "job", "customer")
+ROWS: Final = 6
+_BASES: Final = {
+    "measured": "measured",
+    "billed": "billed",
+    "reported": "told by providers",
+    "estimated": "estimated",
+    "adjusted": "adjusted",
+}
+
+
+async def overview(visit: Visit) -> Response:
+    """The morning's page. A visitor who sees one user's costs only gets that user's page."""
+    if "user" in visit.caller.scope:
+        return visit.go("/me")
+    period, split = visit.period(), _split(visit)
+    month = period_named("month", visit.today)
+    figures, used, standing, alerts = await asyncio.gather(
+        _figures(visit, month), _used(visit, period), _budgets(visit), _alerts(visit)
+    )
+    blocks: list[Any] = [Figures([*figures, *standing]), *alerts]
+    blocks.append(
+        Cards(
+            [
+                Card(
+                    title="Spend over time",
+                    note=period.label,
+                    blocks=[_choices(visit), _splits(visit, split), *spend_chart(visit, period, split)],
+                    more=Link("Explore", address("/explore", [("period", period.name or "30d"), ("by", split)])),
+                    span=8,
+                ),
+                Card(
+                    title="Live", note="receipts as they come", blocks=[Live(address("/live", visit.where()))], span=4
+                ),
+                Card(
+                    title="What changed yesterday, and why",
+                    part=address("/parts/changes", visit.where()),
+                    height=300,
+                    more=Link("Compare", "/compare"),
+                    span=6,
+                ),
+                Card(
+                    title="Cost per hour",
+                    note="the last two days",
+                    blocks=[_hours(visit)],
+                    more=Link("Explore", address("/explore", [("period", "today"), ("by", "hour")])),
+                    span=6,
+                ),
+                *(_top(visit, by, period) for by in TOPS),
+                Card(title="Tokens and quantities", note=period.label, blocks=[used[0]], span=6),
+                Card(title="What the figures rest on", note=period.label, blocks=used[1:], span=6),
+            ]
+        )
+    )
+    return visit.page("Overview", blocks, lead=f"at {visit.local(visit.now)}")
+
+
+async def changes(visit: Visit) -> Response:
+    """What yesterday cost more or less than the day before, by feature and service."""
+    after = period_named("yesterday", visit.today)
+    found = await compared(visit, after.before, after, "feature,service")
+    change = found["total"]["change"]
+    rows = [
+        (
+            Link(named(row["keys"]), into(visit, row["keys"], after)),
+            visit.amount(row["change"]["amount"], signed=True),
+            reason(visit, row["change"]),
+        )
+        for row in found["rows"][:ROWS]
+        if Decimal(row["change"]["amount"])
+    ]
+    percent = change_of(Decimal(change["after"]), Decimal(change["before"]))
+    head = Several(
+        (
+            visit.amount(change["after"]),
+            "yesterday,",
+            visit.amount(change["amount"], signed=True),
+            percent,
+            "against the day before:",
+            reason(visit, change),
+        )
+    )
+    table = Table(
+        caption="What changed yesterday",
+        columns=columns("Feature / service", ">Change", "~Why"),
+        rows=rows,
+        empty="Yesterday cost what the day before did.",
+    )
+    return visit.part([head, table])
+
+
+async def dearest(visit: Visit) -> Response:
+    """The dearest features, users, jobs, …, with their calls."""
+    by, period = visit.query.get("by", "feature"), visit.period()
+    try:
+        found = await visit.ask.get("/v1/top", *visit.where(), by=by, limit=ROWS + 1, **period.span)
+    except Problem as problem:
+        return visit.part([Notice(problem.message, "warn")])
+    return visit.part([table_of(visit, found, by, period, most=ROWS)])
+
+
+def table_of(visit: Visit, found: Mapping[str, Any], by: str, period: Period, most: int) -> Table:
+    """Groups of costs with their share and calls, each a link into it."""
+    total = Decimal(found["total"]["cost"])
+    rows = [
+        (
+            _group(visit, by, row["keys"][by], period),
+            visit.amount(row["cost"]),
+            Percent(share(Decimal(row["cost"]), total)),
+            Count(str(row["events"])),
+        )
+        for row in found["rows"][:most]
+    ]
+    return Table(
+        caption=f"The dearest by {by}",
+        columns=columns(by.capitalize(), ">Cost", ">~Share", ">Calls"),
+        rows=rows,
+        empty=f"No spend has a {by} in this time. Pass {by}=… with each call.",
+    )
+
+
+def spend_chart(visit: Visit, period: Period, split: str, step: str = "") -> list[Any]:
+    """Spend over time, drawn when the page stands."""
+    chosen = checked_step(step, period.days)
+    since, last = period.since, period.until - timedelta(days=1)
+    query = [*visit.where(), ("since", str(since)), ("until", str(last)), ("step", chosen), ("split", split)]
+    csv = [*visit.where(), ("since", str(since)), ("until", str(period.until)), ("by", chosen), ("by", split)]
+    label = f"Spend by {chosen}" + (f" and {split}" if split else "") + f", {period.label}"
+    return [
+        Chart(source=address("/charts/spend", query), label=label, height=300, csv=address("/csv/costs", csv)),
+    ]
+
+
+async def compared(visit: Visit, before: Period, after: Period, by: str) -> Any:
+    """Two ranges of days side by side."""
+    return await visit.ask.get(
+        "/v1/compare",
+        *visit.where(),
+        *visit.sides(),
+        by=by,
+        before_since=before.since,
+        before_until=before.until,
+        since=after.since,
+        until=after.until,
+    )
+
+
+def reason(visit: Visit, change: Mapping[str, str]) -> str:
+    """What a change is made of, in words: the greater parts of it, the greatest first."""
+    words = {
+        "volume": ("more calls", "fewer calls"),
+        "mix": ("dearer mix", "cheaper mix"),
+        "price": ("dearer calls", "cheaper calls"),
+        "failures": ("more failures", "fewer failures"),
+    }
+    parts = sorted(((Decimal(change[name]), name) for name in words), key=lambda one: -abs(one[0]))
+    whole = sum(abs(amount) for amount, _ in parts)
+    told = [
+        f"{words[name][0 if amount > 0 else 1]} {visit.amount(amount, signed=True).shown}"
+        for amount, name in parts
+        if amount and abs(amount) * 10 >= whole
+    ]
+    return ", ".join(told)
+
+
+def named(keys: Mapping[str, str | None]) -> str:
+    """A group's name."""
+    return " / ".join(value or NONE for value in keys.values())
+
+
+def into(visit: Visit, keys: Mapping[str, str | None], period: Period, **more: str) -> str:
+    """The address of what a group is made of."""
+    last = period.until - timedelta(days=1)
+    filters = [(f"where.{name}", value) for name, value in keys.items() if value is not None]
+    return address(
+        "/explore", [*visit.where(), *filters, ("since", str(period.since)), ("until", str(last)), *more.items()]
+    )
+
+
+# --- the numbers that the page leads with
+
+
+async def _figures(visit: Visit, month: Period) -> list[Figure]:
+    last = period_named("last-month", visit.today)
+    found, ahead, hours = await asyncio.gather(
+        visit.ask.get("/v1/costs", *visit.where(), by="day", since=last.since, until=month.until),
+        visit.ask.get("/v1/forecast", *visit.where(), window="month"),
+        visit.ask.get(
+            "/v1/costs", *visit.where(), by="hour", since=visit.today - timedelta(days=1), until=month.until
+        ),
+    )
+    costs = {row["keys"]["day"]: Decimal(row["cost"]) for row in found["rows"]}
+    today, yesterday = (costs.get(str(visit.today - timedelta(days=back)), Decimal(0)) for back in (0, 1))
+    before = costs.get(str(visit.today - timedelta(days=2)), Decimal(0))
+    spent = sum((cost for day, cost in costs.items() if day >= str(month.since)), Decimal(0))
+    so_far = [cost for day, cost in costs.items() if day < str(month.since)]
+    calls = sum(row["events"] for row in found["rows"] if row["keys"]["day"] == str(visit.today))
+    projected, span = ahead["total"], next((one for one in ahead["total"]["intervals"] if one["level"] == 80), None)
+    between = (
+        f"80 %: {visit.amount(span['low']).shown} to {visit.amount(span['high']).shown}"
+        if span
+        else projected["learned"]
+    )
+    latest = hours["rows"][-1] if hours["rows"] else None
+    return [
+        Figure(
+            label="Today",
+            value=visit.amount(today),
+            note=f"so far, in {calls:,} calls",
+            href=address("/explore", [("period", "today")]),
+            id="today",
+        ),
+        Figure(
+            label="Yesterday",
+            value=visit.amount(yesterday),
+            change=change_of(yesterday, before),
+            note="against the day before",
+            href=address("/compare", [("period", "yesterday")]),
+            id="yesterday",
+        ),
+        Figure(
+            label="This month",
+            value=visit.amount(spent),
+            note=Several(("last month", visit.amount(sum(so_far, Decimal(0))))),
+            href=address("/explore", [("period", "month")]),
+            id="month",
+        ),
+        Figure(
+            label="Month's end, projected",
+            value=visit.amount(projected["total"]),
+            note=between,
+            href="/forecast",
+            id="projected",
+        ),
+        Figure(
+            label="Per hour, latest",
+            value=visit.amount(latest["cost"] if latest else "0"),
+            note=f"in {latest['events']:,} calls" if latest else "no calls since yesterday",
+            href=address("/explore", [("period", "today"), ("by", "hour")]),
+            id="hour",
+        ),
+    ]
+
+
+async def _budgets(visit: Visit) -> list[Figure]:
+    """The fullest budget in money, as the page's last figure."""
+    found = (await visit.ask.get("/v1/budgets"))["budgets"]
+    known = [one for one in found if one["percent"] is not None and not one["budget"].startswith("alert:")]
+    if not known:
+        return [Figure(label="Budgets", value="none", note=Link("Set the first one", "/budgets"), id="budget")]
+    fullest = max(known, key=lambda one: Decimal(one["percent"]))
+    percent = Decimal(fullest["percent"])
+    name = fullest["budget"] + (f" · {fullest['subject']}" if fullest["subject"] else "")
+    return [
+        Figure(
+            label="Fullest budget",
+            value=Percent(percent),
+            bar=Bar(((percent, filled(percent)),), f"{percent} % of {name} is used"),
+            note=f"{name}, {fullest['window']}",
+            href=f"/budgets/{fullest['budget']}",
+            id="budget",
+        )
+    ]
+
+
+async def _alerts(visit: Visit) -> list[Any]:
+    if not visit.sees_all:
+        return []
+    found = await visit.ask.get("/v1/alerts", open=True, limit=4)
+    blocks: list[Any] = []
+    if found["undelivered"]:
+        watch = "" if found["watched"] else ", and nobody watches: run outlay watch, or a server"
+        text = f"Alerts undelivered: {found['undelivered']}{watch}."
+        blocks.append(Notice(text, "bad", Link("See them", "/alerts")))
+    if found["alerts"]:
+        rows = [
+            (
+                Badge(one["severity"], tone_of(one["severity"])),
+                Link(one["title"], "/alerts"),
+                visit.moment(one["raised_at"]),
+                "seen by " + one["acknowledged_by"] if one["acknowledged_by"] else Badge("open", "warn"),
+            )
+            for one in found["alerts"]
+        ]
+        table = Table(caption="Open alerts", columns=columns("Severity", "What", "~Since", "State"), rows=rows)
+        blocks.append(Card(title="Open alerts", blocks=[table], more=Link("All alerts", "/alerts")))
+    return blocks
+
+
+def tone_of(severity: str) -> Any:
+    """The colour of a severity."""
+    return {"critical": "bad", "error": "bad", "warning": "warn"}.get(severity, "accent")
+
+
+async def _used(visit: Visit, period: Period) -> list[Any]:
+    """What was used beside what it cost, and how much of the spend is measured or estimated."""
+    found, unpriced = await asyncio.gather(
+        visit.ask.get("/v1/costs", *visit.where(), by="meter", quantities=True, **period.span),
+        visit.ask.get("/v1/costs", *visit.where(), **period.span),
+    )
+    rows = [
+        (
+            Link(meter.replace("_", " "), into(visit, {"meter": meter}, period, by="service")),
+            Count((row.get("quantities") or {}).get(meter, "0")),
+            visit.amount(row["cost"]),
+        )
+        for row in found["rows"][:8]
+        if (meter := row["keys"]["meter"]) not in (None, "billed_cost")
+    ]
+    table = Table(
+        caption="Tokens and quantities",
+        columns=columns("Meter", ">Used", ">Cost"),
+        rows=rows,
+        empty="Nothing was used in this time.",
+    )
+    return [table, *_rests(visit, unpriced["total"], period)]
+
+
+def _rests(visit: Visit, total: Mapping[str, Any], period: Period) -> list[Any]:
+    bases = {name: Decimal(cost) for name, cost in (total.get("basis") or {}).items()}
+    whole = sum(bases.values(), Decimal(0))
+    rows = [
+        (
+            _BASES.get(name, name),
+            visit.amount(cost),
+            Percent(share(cost, whole)),
+            Bar(((share(cost, whole), "warn" if name == "estimated" else "accent"),), f"{share(cost, whole):.1f} %"),
+        )
+        for name, cost in sorted(bases.items(), key=lambda one: -one[1])
+    ]
+    table = Table(
+        caption="What the figures rest on",
+        columns=columns("Basis", ">Cost", ">Share", "~"),
+        rows=rows,
+        empty="No spend.",
+    )
+    estimated = share(bases.get("estimated", Decimal(0)), whole)
+    facts = Several(
+        (
+            Percent(estimated),
+            "of the spend is estimated.",
+            Count(str(total["failed"])),
+            "calls failed,",
+            Count(str(total["unpriced"] + total["incomplete"])),
+            Link("calls without a price", "/prices?show=unpriced")
+            if total["unpriced"] + total["incomplete"]
+            else "are without a price",
+        )
+    )
+    return [table, facts]
+
+
+def _hours(visit: Visit) -> Chart:
+    since = visit.today - timedelta(days=1)
+    query = [*visit.where(), ("since", str(since)), ("until", str(visit.today)), ("step", "hour")]
+    csv = [*visit.where(), ("since", str(since)), ("by", "hour")]
+    return Chart(
+        source=address("/charts/spend", query),
+        label="Spend by hour, yesterday and today",
+        height=260,
+        csv=address("/csv/costs", csv),
+    )
+
+
+def _top(visit: Visit, by: str, period: Period) -> Card:
+    name = [("period", period.name)] if period.name else list(period.span.items())
+    return Card(
+        title=f"Top {by}s",
+        note=period.label,
+        part=address("/parts/top", [*visit.where(), *_days(period), ("by", by)]),
+        height=260,
+        more=Link("All", "/jobs" if by == "job" else address("/explore", [*name, ("by", by)])),
+        span=3,
+    )
+
+
+def _days(period: Period) -> list[tuple[str, str]]:
+    return [("since", str(period.since)), ("until", str(period.until - timedelta(days=1)))]
+
+
+def _group(visit: Visit, by: str, key: str | None, period: Period) -> Any:
+    if key is None:
+        return NONE
+    if key == "(other)":
+        return key
+    if by == "job":
+        return Link(key, f"/jobs/{quoted(key)}")
+    if by in ("user", "customer") and visit.sees_all:
+        return Link(key, f"/people/{by}/{quoted(key)}")
+    return Link(key, into(visit, {by: key}, period))
+
+
+def quoted(name: str) -> str:
+    """A name in a path."""
+    return quote(name, safe="")
+
+
+def _split(visit: Visit) -> str:
+    asked = visit.query.get("split", "provider")
+    return asked if asked in SPLITS else "provider"
+
+
+def _choices(visit: Visit) -> Choices:
+    return visit.periods(names=("7d", "30d", "90d", "month", "last-month"))
+
+
+def _splits(visit: Visit, on: str) -> Choices:
+    return Choices("Stacked by", [Choice(text=name, href=visit.here(split=name), on=name == on) for name in SPLITS])
+
+
+def chips(visit: Visit) -> Chips:
+    """The filters of the address, each with the address without it."""
+    found: list[tuple[str, str]] = []
+    every = visit.request.query_params.multi_items()
+    for name, value in visit.where():
+        rest = [pair for pair in every if pair != (name, value)]
+        found.append((f"{name.removeprefix('where.')}: {value or NONE}", address(visit.request.url.path, rest)))
+    return Chips(found)
+
+
+__all__: Sequence[str] = (
+    "PAGES",
+    "chips",
+    "compared",
+    "into",
+    "named",
+    "reason",
+    "spend_chart",
+    "table_of",
+    "total_of",
+)
+
+PAGES: Final = (
+    Page("GET", "/", "read", overview),
+    Page("GET", "/parts/changes", "read", changes),
+    Page("GET", "/parts/top", "read", dearest),
+)
