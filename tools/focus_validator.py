@@ -1,8 +1,8 @@
-"""Run FOCUS' own validator over a file: `python tools/focus_validator.py FILE`. It needs Python 3.12 or newer.
+"""Run FOCUS' own validator over a file: `python tools/focus_validator.py FILE`. It needs Python 3.12.
 
 It lives in an environment of its own, made on first use: its dependencies pin NumPy below 2, which ours do not.
-Known of version 2.2.1: with pyarrow 22 or newer it does not start; it reads a file by a path relative to its own folder, and
-writes a log there; it exits with 0 whatever it finds, so that its report is read.
+Known of version 2.2.1: with pyarrow 22 or newer it does not start; it reads a file by a path relative to its own
+folder, and writes a log there; it exits with 0 whatever it finds, so that its report is read.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ class Verdict:
 def find_python() -> str | None:
     """A Python that the validator runs on, or None."""
     for found in _candidates():
-        asked = subprocess.run(
-            [found, "-c", "import sys, venv; print(sys.version_info[:2] == (3, 12))"], capture_output=True
-        )
+        question = "import sys, venv; print(sys.version_info[:2] == (3, 12))"
+        asked = subprocess.run([found, "-c", question], capture_output=True, check=False)
         if asked.stdout.strip() == b"True":
             return found
     return None
@@ -73,7 +72,7 @@ def environment() -> Path:
         raise RuntimeError("FOCUS' validator needs Python 3.12, which is not on this machine")
     subprocess.run([python, "-m", "venv", "--clear", str(folder)], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip.append("--only-binary=:all:")
+    pip.append("--only-binary=numpy,pandas,pyarrow")
     subprocess.run([*pip, *WANTED], check=True)
     (folder / "ready").touch()
     return folder

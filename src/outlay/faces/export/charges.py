@@ -100,7 +100,7 @@ def charges_of(
 
     Usage without a price makes no charge: it is counted in `tally`, never written as zero.
     """
-    singly = _singly(receipts, chosen, tally)
+    singly = single_charges(receipts, chosen, tally)
     if chosen.grain is Grain.CALL:
         yield from singly
         return
@@ -108,7 +108,8 @@ def charges_of(
         yield Charge(ChargeKey(*key), sums)
 
 
-def _singly(receipts: Iterable[Receipt], chosen: Chosen, tally: Tally) -> Iterator[Charge]:
+def single_charges(receipts: Iterable[Receipt], chosen: Chosen, tally: Tally) -> Iterator[Charge]:
+    """A charge a line, its times those of the grain's window, in the ledger's order; see `charges_of`."""
     window = _window_reader(chosen)
     for receipt in receipts:
         if receipt.pricing_status is not PricingStatus.PRICED:

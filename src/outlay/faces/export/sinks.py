@@ -21,8 +21,7 @@ from outlay.clock import to_datetime, to_instant
 from outlay.errors import InvalidInput, MissingExtra
 from outlay.faces.export.focus_columns import ColumnKind
 
-Cell = str | None
-Row = Mapping[str, Cell]
+Row = Mapping[str, Any]
 KindOf = Callable[[str], ColumnKind]
 
 STANDARD_OUTPUT: Final = "-"
@@ -138,10 +137,10 @@ class CsvSink:
 
 
 class JsonSink:
-    """A JSON object a line, nulls left out; every value is text."""
+    """A JSON object a line, nulls left out; numbers are exact decimal text."""
 
-    def __init__(self, path: str, columns: Sequence[str]) -> None:
-        """See `open_sink`."""
+    def __init__(self, path: str, columns: Sequence[str] | None = None) -> None:
+        """See `open_sink`; without `columns` all that a row has is written."""
         import msgspec
 
         self._encode = msgspec.json.Encoder().encode
@@ -151,7 +150,8 @@ class JsonSink:
 
     def write(self, row: Row) -> None:
         """See `Sink`."""
-        told = {name: row[name] for name in self._columns if row.get(name) is not None}
+        names = row if self._columns is None else self._columns
+        told = {name: row[name] for name in names if row.get(name) is not None}
         self._stream.write(self._encode(told) + b"\n")
 
     def __enter__(self) -> JsonSink:
