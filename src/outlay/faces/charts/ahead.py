@@ -86,7 +86,7 @@ def budget_progress(
                 {"data": {"values": ahead}, **_hover_ahead("By")},
             ],
         },
-        title=title or f"{projection.label}: spent and expected",
+        title=title or f"Spent and expected, {projection.label}",
         subtitle=_standing(projection, currency, limit),
         said=f"{Money(spent, currency)} spent, {Money(projection.total, currency)} expected at the end"
         + ("." if limit is None else f", of a budget of {limit}."),
@@ -108,20 +108,22 @@ def _course(projection: Projection, spent: int, present: datetime, zone: str, cu
     course = [
         _with_spans(_reached(present, spent, currency), [Span(level, spent, spent) for level in (80, 95)], currency)
     ]
-    run, rest = spent, sum(expected for _, expected in projection.steps)
+    whole = sum(expected for _, expected in projection.steps)
+    run = 0
     for at, (_, expected) in zip(ends, projection.steps, strict=False):
         run += expected
-        so_far = run - spent
+        reached = _part(spent, spent + projection.rest, run, whole)
         spans = [
-            Span(one.level, _part(spent, one.low, so_far, rest), _part(spent, one.high, so_far, rest))
+            Span(one.level, _part(spent, one.low, run, whole), _part(spent, one.high, run, whole))
             for one in projection.intervals
         ]
-        course.append(_with_spans(_reached(at, run, currency), spans, currency))
+        course.append(_with_spans(_reached(at, reached, currency), spans, currency))
     return course
 
 
-def _part(spent: int, whole: int, so_far: int, rest: int) -> int:
-    return spent + ((whole - spent) * so_far // rest if rest else 0)
+def _part(begin: int, end: int, run: int, whole: int) -> int:
+    """On the way from one amount to another, as far as `run` is of the `whole`."""
+    return begin + ((end - begin) * run // whole if whole else 0)
 
 
 def forecast(
@@ -167,6 +169,7 @@ def forecast(
         said=f"{Money(projection.spent, currency)} spent, {Money(projection.total, currency)} expected at the end.",
         width=width,
         height=height,
+        nothing=not past and not ahead,
     )
 
 
@@ -217,6 +220,7 @@ def anomaly(
         said=f"{Money(episode.actual, currency)} from {span['at'][:-1]} to {span['end'][:-1]}.",
         width=width,
         height=height,
+        nothing=not values,
     )
 
 

@@ -24,8 +24,11 @@ def png(spec: Spec, scale: float = 2.0) -> bytes:
 
 
 def svg(spec: Spec) -> str:
-    """The chart as an SVG drawing. Raises MissingExtra."""
-    return str(_library().vegalite_to_svg(_fixed(spec), allowed_base_urls=[]))
+    """The chart as an SVG drawing that says in words what it shows. Raises MissingExtra."""
+    drawing = str(_library().vegalite_to_svg(_fixed(spec), allowed_base_urls=[]))
+    # The drawing itself leaves out the description, by which a screen reader knows it.
+    said = f'<svg role="img" aria-label="{markup.escape(spec["description"])}"'
+    return drawing.replace("<svg", said, 1)
 
 
 def html(*specs: Spec, title: str = "Outlay") -> str:

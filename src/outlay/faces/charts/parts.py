@@ -22,6 +22,13 @@ Spec = dict[str, Any]
 Row = dict[str, Any]
 
 SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
+NOTHING: Final = "Nothing was spent here."
+_NOTHING: Final[Spec] = {
+    "data": {"values": [{}]},
+    "mark": {"type": "text", "style": "nothing", "text": NOTHING},
+    "encoding": {"x": {"value": {"expr": "width / 2"}}, "y": {"value": {"expr": "height / 2"}}},
+}
+
 SERIES_MOST: Final = len(SERIES)
 REST: Final = "(other)"
 BAR_SHARE: Final = 0.82
@@ -31,8 +38,12 @@ _HOUR: Final = timedelta(hours=1)
 STEP_WORDS: Final = {"hour": "Hour", "day": "Day", "week": "Week of", "month": "Month"}
 
 
-def finished(body: Spec, *, title: str, subtitle: str, said: str, width: int, height: int) -> Spec:
-    """A whole spec: `said` is its description for those who do not see it."""
+def finished(
+    body: Spec, *, title: str, subtitle: str, said: str, width: int, height: int, nothing: bool = False
+) -> Spec:
+    """A whole spec: `said` is its description for those who do not see it. With `nothing` to draw it says so."""
+    if nothing:
+        body, subtitle, said = _NOTHING, "", NOTHING
     named: Spec = {"text": title}
     if subtitle:
         named["subtitle"] = subtitle
@@ -232,6 +243,12 @@ def hover(*named: tuple[str, str], name: str = "near") -> Spec:
 
 # --- series
 
+_PLAIN: Final = {
+    **{chr(code): " " for code in (*range(32), *range(127, 160), 0x2028, 0x2029)},
+    **{chr(code): "" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
+"""Controls and separators, which no drawing shows, and marks that turn the direction of what follows."""
+
 _LEGEND_PIXELS: Final = 610
 _LETTER_PIXELS: Final = 7
 _ENTRY_PIXELS_MOST: Final = 170
@@ -252,7 +269,12 @@ def legend_columns(names: Sequence[str]) -> int:
 
 def word(by: str, key: str | None) -> str:
     """A value of a dimension for people."""
-    return f"(no {by})" if key is None else key
+    return f"(no {by})" if key is None else plain(key)
+
+
+def plain(text: str) -> str:
+    """A person's words on one line, without what would turn the words around them."""
+    return " ".join("".join(_PLAIN.get(letter, letter) for letter in text).split())
 
 
 def heading(name: str) -> str:

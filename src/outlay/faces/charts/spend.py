@@ -74,6 +74,7 @@ def spend_over_time(table: CostTable, *, title: str | None = None, width: int = 
         said=f"{steps.span}, {Money(table.total.amount, table.currency)} in all. {parts if by else ''}",
         width=width,
         height=height,
+        nothing=not values,
     )
 
 
@@ -143,6 +144,7 @@ def top_bar(
         said="; ".join(f"{value['name']}: {value['exact']}" for value in values),
         width=width,
         height=height or 28 * max(len(values), 1) + 70,
+        nothing=not values,
     )
 
 
@@ -192,6 +194,7 @@ def trend(
         for at, pico in points
     ]
     known = [value for value in values if value["cost"] is not None]
+    latest = next((pico for _, pico in reversed(points) if pico is not None), None)
     last = {"data": {"values": known[-1:]}, "mark": {"type": "point", "style": "point", "filled": True}}
     return finished(
         {
@@ -208,10 +211,11 @@ def trend(
             ],
         },
         title=title,
-        subtitle=subtitle or (f"last {known[-1]['exact']}" if known else "nothing yet"),
+        subtitle=subtitle or (f"last {format_pico(latest, currency)}" if latest is not None else "nothing yet"),
         said=f"{len(known)} points, from {known[0]['exact']} to {known[-1]['exact']}." if known else "No points.",
         width=width,
         height=height,
+        nothing=not known,
     )
 
 
@@ -275,6 +279,7 @@ def money_and_quantity(
         said=f"{steps.span}, {Money(table.total.amount, table.currency)} for {used:,} {unit}.",
         width=width,
         height=height,
+        nothing=not values,
     )
 
 

@@ -16,10 +16,10 @@ SERIES: Final = (
     "#f2661e",
     "#1fa64f",
     "#c40562",
-    "#3393fd",
-    "#ad4608",
-    "#aa35b4",
     "#02727a",
+    "#aa35b4",
+    "#ad4608",
+    "#3393fd",
 )
 """The colours of series in order, the dearest first."""
 
@@ -27,6 +27,7 @@ REST_COLOUR: Final = "#7c8490"
 """What is left over after the named series: no colour, so that it draws no eye."""
 
 ACCENT: Final = SERIES[0]
+LESS: Final = SERIES[4]
 
 FONT: Final = '"Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
 """Faces whose digits are all equally wide by themselves, for a canvas knows no tabular figures."""
@@ -115,16 +116,17 @@ def _styles(paper: dict[str, str]) -> dict[str, Any]:
         },
         "over": {"color": paper["over"]},
         "over_span": {"color": paper["over"], "fillOpacity": 0.1},
-        "over_point": {"color": paper["over"], "stroke": paper["back"], "strokeWidth": 1.5, "size": 60},
-        "less": {"color": SERIES[7]},
+        "over_point": {"color": paper["over"], "stroke": paper["back"], "strokeWidth": 1.5, "size": 60, "opacity": 1},
+        "less": {"color": LESS},
         "whole": {"color": REST_COLOUR},
         "join": {"color": paper["soft"], "strokeWidth": 1, "strokeDash": [2, 2]},
         "note": {"color": paper["soft"], "strokeWidth": 1, "strokeDash": [2, 3]},
         "note_word": {**words, "color": paper["soft"], "align": "left", "baseline": "top", "dx": 4},
         "word": {**words, "color": paper["ink"], "align": "left", "dx": 6},
         "word_above": {**words, "color": paper["ink"], "baseline": "bottom", "dy": -5},
+        "nothing": {**words, "color": paper["soft"], "fontSize": 13},
         "caption": {**words, "color": paper["soft"], "align": "left", "baseline": "bottom"},
-        "point": {"color": ACCENT, "stroke": paper["back"], "strokeWidth": 1.5, "size": 55},
+        "point": {"color": ACCENT, "stroke": paper["back"], "strokeWidth": 1.5, "size": 55, "opacity": 1},
         "whisker": {"color": paper["soft"], "strokeWidth": 1.25},
         "middle": {"color": paper["back"]},
     }

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from outlay.clock import Instant
-from outlay.faces.charts.parts import Spec, place, tooltip, wall
+from outlay.faces.charts.parts import Spec, place, plain, tooltip, wall
 from outlay.faces.charts.style import Theme, config
 
 WORDS_MOST: Final = 24
@@ -34,7 +34,7 @@ def themed(spec: Spec, theme: Theme) -> Spec:
 
 def with_notes(spec: Spec, notes: Iterable[Note], zone: str) -> Spec:
     """A chart over time with each note as a line at its instant, its first words above it and all of it on hover."""
-    rows = [{"at": place(wall(note.at, zone)), "note": note.text, "word": _short(note.text)} for note in notes]
+    rows = [{"at": place(wall(note.at, zone)), "note": plain(note.text), "word": _short(note.text)} for note in notes]
     if not rows:
         return spec
     layers = spec["layer"] if "layer" in spec else [{key: spec[key] for key in _MARKED if key in spec}]
@@ -56,5 +56,5 @@ def with_notes(spec: Spec, notes: Iterable[Note], zone: str) -> Spec:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    line = plain(text)
     return line if len(line) <= WORDS_MOST else f"{line[: WORDS_MOST - 1]}…"
