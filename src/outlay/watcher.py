@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from traceback import extract_tb
 from typing import Final
@@ -179,6 +179,8 @@ class Watcher:
         self._jobs = tuple(jobs)
         self._notice = notice
         self._noticed_at: Instant | None = None
+        self._aside: ThreadPoolExecutor | None = None
+        self._taking_long: Future[None] | None = None
         self._until: Instant = 0
         self._timed_at: Instant | None = None
         self._stopping = threading.Event()
@@ -199,10 +201,9 @@ class Watcher:
         still_open = 0
         if timed or self._timed_at is None or now - self._timed_at >= TIMED_SPAN:
             self._timed_at = now
-            added, still_open = self._look_at_time(rules, now, noticing=timed or self._notice_is_due(now))
-            raised += added
-            for job in self._jobs:
-                job(now)
+            added, still_open = self._look_at_time(rules, now)
+            added += self._look_aside(rules, now, noticing=timed or self._notice_is_due(now))
+            raised, still_open = raised + added, still_open + added
         delivered, undelivered = self._deliver() if send else (0, 0)
         pending = len(self.book.alerts(pending_only=True))
         return Round(
@@ -212,6 +213,7 @@ class Watcher:
     def start(self) -> Watcher:
         """Watch on a thread of its own until `stop`."""
         if self._thread is None:
+            self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outlay-watcher-aside")
             self._thread = threading.Thread(target=self._run, name="outlay-watcher", daemon=True)
             self._thread.start()
         return self
@@ -222,6 +224,9 @@ class Watcher:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._aside is not None:
+            self._aside.shutdown()
+            self._aside = None
         if self._until:
             self._store.release_lease(LEASE, self.holder)
             self._until = 0
@@ -236,20 +241,23 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._stopping.wait(ROUND_SECONDS):
-            try:
-                self.round()
-            except OutlayError as error:
-                logger.warning("watching failed; it is tried again [%s]", error.code)
-            except Exception as error:  # noqa: BLE001 - the lease loop must outlive what nobody foresaw
-                # Whatever nobody foresaw must not end the watch in silence. Only its kind and place are told: its
-                # text may hold a channel's secret.
-                place = extract_tb(error.__traceback__)[-1]
-                logger.error(  # noqa: TRY400 - a traceback would tell the text
-                    "watching failed with %s at %s:%s; it is tried again",
-                    type(error).__name__,
-                    place.filename,
-                    place.lineno,
-                )
+            self._guarded(self.round)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OutlayError as error:
+            logger.warning("watching failed; it is tried again [%s]", error.code)
+        except Exception as error:  # noqa: BLE001 - the lease loop must outlive what nobody foresaw
+            # Whatever nobody foresaw must not end the watch in silence. Only its kind and place are told: its text
+            # may hold a channel's secret.
+            place = extract_tb(error.__traceback__)[-1]
+            logger.error(  # noqa: TRY400 - a traceback would tell the text
+                "watching failed with %s at %s:%s; it is tried again",
+                type(error).__name__,
+                place.filename,
+                place.lineno,
+            )
 
     def _leads(self, now: Instant) -> bool:
         if now < self._until - LEASE_SPAN // 2:
@@ -300,16 +308,9 @@ class Watcher:
             self.book.put_place("entries", place, before, now)
         return raised
 
-    def _notice_is_due(self, now: Instant) -> bool:
-        return self._noticed_at is None or now - self._noticed_at >= NOTICE_SPAN
-
-    def _look_at_time(self, rules: RuleBook, now: Instant, *, noticing: bool) -> tuple[int, int]:
-        """Raise and resolve what only time shows; how many were raised, and how many alerts are open."""
-        still_open = [alert for alert in self.book.alerts() if alert.state is AlertState.OPEN]
-        noticed = Noticed()
-        if noticing and self._notice is not None:
-            self._noticed_at = now
-            noticed = self._notice(rules, now, still_open)
+    def _look_at_time(self, rules: RuleBook, now: Instant) -> tuple[int, int]:
+        """Raise and resolve what only time shows; how many were raised, and how many alerts were open before."""
+        still_open = self._open_alerts()
         lasting = {alert.rule for alert in still_open if alert.until is None}
         holds = watching.by_time(rules, now)
         fresh = [
@@ -317,17 +318,46 @@ class Watcher:
             for name, alert in holds.items()
             if alert is not None and (alert.until is not None or name not in lasting)
         ]
-        raised = self._raise([*fresh, *noticed.alerts], rules, now)
+        raised = self._raise(fresh, rules, now)
         over = [
-            alert
+            alert.id
             for alert in still_open
             if (alert.until is not None and alert.until <= now)
-            or alert.id in noticed.over
             or (alert.until is None and alert.rule in holds and holds[alert.rule] is None)
         ]
-        for alert in over:
-            self.book.change(alert.id, lambda one: resolved(one, now))
-        return raised, len(still_open) + raised - len(over)
+        self._resolve(over, now)
+        return raised, len(still_open) - len(over)
+
+    def _look_aside(self, rules: RuleBook, now: Instant, *, noticing: bool) -> int:
+        """Do what takes long; how many alerts were raised by it.
+
+        A thread of its own does it while the watcher runs on one: a mark that is crossed meanwhile is told at once.
+        """
+        if self._aside is None:
+            return self._take_long(rules, now, noticing)
+        if self._taking_long is None or self._taking_long.done():
+            self._taking_long = self._aside.submit(self._guarded, lambda: self._take_long(rules, now, noticing))
+        return 0
+
+    def _take_long(self, rules: RuleBook, now: Instant, noticing: bool) -> int:
+        for job in self._jobs:
+            job(now)
+        if not noticing or self._notice is None:
+            return 0
+        self._noticed_at = now
+        noticed = self._notice(rules, now, self._open_alerts())
+        self._resolve(noticed.over, now)
+        return self._raise(noticed.alerts, rules, now)
+
+    def _notice_is_due(self, now: Instant) -> bool:
+        return self._noticed_at is None or now - self._noticed_at >= NOTICE_SPAN
+
+    def _open_alerts(self) -> list[Alert]:
+        return [alert for alert in self.book.alerts() if alert.state is AlertState.OPEN]
+
+    def _resolve(self, ids: Iterable[str], now: Instant) -> None:
+        for id in ids:
+            self.book.change(id, lambda one: resolved(one, now))
 
     def _deliver(self) -> tuple[int, int]:
         """Send what is due, all channels at once; how many alerts were sent, and how many failed."""
