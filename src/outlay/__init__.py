@@ -12,9 +12,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # As in typing, which would cost a third of this module's import.
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
+    from outlay.analytics.estimate import JobEstimate as JobEstimate
     from outlay.answers import Costs as Costs
     from outlay.answers import Job as Job
     from outlay.answers import Repricing as Repricing
@@ -135,6 +137,17 @@ def open(
     return open_ledger(
         address, currency=currency, zone=zone, clock=clock, synchronous=synchronous, prices=prices, key=key
     )
+
+
+def estimate(
+    steps: Sequence[Mapping[str, Any]], *, margin_percent: str | int = 0, prices: str | Path | None = None
+) -> JobEstimate:
+    """What a job will cost before it is made, by the shipped prices and those of a file: see `Ledger.estimate_job`.
+
+    Each step has the fields of `Ledger.record`, with `count` for calls alike. Nothing is kept.
+    """
+    with open("memory:") as ledger:
+        return ledger.estimate_job(steps, margin_percent=margin_percent, prices=prices)
 
 
 def current_ledger() -> Ledger:
