@@ -221,14 +221,14 @@ class Reserver:
 
     def _bounded(self, ask: Ask, found: Bound) -> Ask:
         """A call whose worst case follows from its request; without a maximum, under a hard limit, it gets one."""
-        quote = self._quote(ask.event)
-        ask.asking = worst_case(found, quote)
+        quote, priced = self._quote(ask.event), self._priced(ask.event)
+        ask.asking = worst_case(found, quote, priced=priced)
         ask.limits = self.limits(ask)
         hard = any(limit.hard and limit.meter != "calls" for limit in ask.limits)
         if hard and not found.output_given and found.output_field is not None and found.output_covers_reasoning:
             tokens = self._allotted(ask, found, quote)
             ask.found = found = with_output(found, tokens)
-            ask.asking = worst_case(found, quote)
+            ask.asking = worst_case(found, quote, priced=priced)
             ask.limits = self.limits(ask)
             ask.body = written(ask.body or {}, found, tokens)
             ask.allotted = True
@@ -294,6 +294,10 @@ class Reserver:
             return found.amount if found.status is PricingStatus.PRICED else None
 
         return quote
+
+    def _priced(self, event: UsageEvent) -> set[str]:
+        """The meters for which a service has a rate of their own, whatever its conditions and dates."""
+        return {rate.meter for rate in self.recorder.book.rates(event.provider, event.service)}
 
     def note_output(self, event: UsageEvent) -> None:
         """Remember how much a call put out, which sizes what the next one is allotted."""
