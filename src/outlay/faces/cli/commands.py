@@ -12,6 +12,7 @@ from outlay.faces.cli import (
     asking,
     budgeting,
     estimating,
+    exporting,
     importing,
     keeping,
     migrating,
@@ -79,7 +80,6 @@ for name, command in (
     ("backup", keeping.backup),
     ("migrate", migrating.migrate),
     ("doctor", keeping.doctor),
-    ("export", keeping.export),
     ("serve", serving.serve),
     ("report", reporting.report),
     ("note", reporting.note),
@@ -87,6 +87,7 @@ for name, command in (
     ("tick", alerting.tick),
 ):
     app.command(name)(command)
+app.add_typer(exporting.exports)
 app.add_typer(prices.prices)
 app.add_typer(serving.keys)
 app.add_typer(budgeting.budget)

@@ -1,9 +1,9 @@
-"""Care for the ledger: retain, forget, audit, backup, doctor, export."""
+"""Care for the ledger: retain, forget, audit, backup, doctor."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,19 +13,11 @@ from outlay.faces.cli.options import (
     CsvOption,
     JsonOption,
     LedgerOption,
-    SinceOption,
-    UntilOption,
-    WhereOption,
     YesOption,
-    ZoneOption,
     form_of,
-    read_filter,
 )
 from outlay.faces.cli.render import Cell, Column, Form, Table, pairs, show, write_json
-from outlay.faces.cli.session import confirm, opened, progress, read_span
-
-if TYPE_CHECKING:
-    from outlay.receipt import Receipt
+from outlay.faces.cli.session import confirm, opened, progress
 
 
 def retain(
@@ -142,89 +134,6 @@ def _program_facts() -> dict[str, Cell]:
     import outlay
 
     return {"outlay": outlay.__version__, "python": platform.python_version(), "platform": platform.platform()}
-
-
-def export(
-    where: WhereOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    zone: ZoneOption = None,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-    csv: CsvOption = False,
-) -> None:
-    """Write the events as JSONL, or as CSV.
-
-    To standard output; outlay import reads either again.
-    """
-    form = form_of(json, csv)
-    with opened(ledger) as book:
-        first, last = read_span(book, since, until, zone)
-        receipts = book.events(where=read_filter(where), since=first, until=last)
-        if form is Form.CSV:
-            _export_csv(list(receipts))
-            return
-        if form is Form.JSON:
-            write_json([exported(receipt) for receipt in receipts])
-            return
-        import msgspec
-
-        out = sys.stdout.buffer
-        for receipt in receipts:
-            out.write(msgspec.json.encode(exported(receipt)) + b"\n")
-        out.flush()
-
-
-def exported(receipt: Receipt) -> dict[str, Any]:
-    """An event as `record` and `import` take it, and beside it, under `receipt`, what it cost."""
-    from outlay.clock import isoformat
-    from outlay.faces.cli.render import exact
-    from outlay.model import ATTRIBUTIONS, Basis
-
-    event = receipt.event
-    line: dict[str, Any] = {"id": event.id, "time": isoformat(event.occurred_from)}
-    if event.occurred_to != event.occurred_from:
-        line["time_to"] = isoformat(event.occurred_to)
-    line |= {"provider": event.provider, "service": event.service}
-    for name in ("operation", *ATTRIBUTIONS, "step", "error", "duration_s", "call_key"):
-        if getattr(event, name) is not None:
-            line[name] = getattr(event, name)
-    for name in ("usage", "conditions", "parameters", "tags"):
-        if getattr(event, name):
-            line[name] = dict(getattr(event, name))
-    line["status"] = event.status.value
-    if event.count != 1:
-        line["count"] = event.count
-    told = event.reported_cost
-    if told is not None:
-        line["reported_cost"] = exact(told)
-    if event.basis not in (Basis.MEASURED, Basis.BILLED, Basis.ADJUSTED):
-        line["basis"] = event.basis.value
-    line["receipt"] = {
-        "total": exact(receipt.total),
-        "currency": receipt.currency,
-        "pricing_status": receipt.pricing_status.value,
-        "basis": receipt.rating.basis.value,
-    }
-    return line
-
-
-def _export_csv(receipts: list[Receipt]) -> None:
-    lines = [_flat(exported(receipt)) for receipt in receipts]
-    names = list(dict.fromkeys(name for line in lines for name in line)) or ["id", "time", "provider", "service"]
-    columns = [Column(name, name) for name in names]
-    show(Table(columns, [[line.get(name) for name in names] for line in lines]), Form.CSV)
-
-
-def _flat(line: dict[str, Any]) -> dict[str, Cell]:
-    flat: dict[str, Cell] = {}
-    for name, value in line.items():
-        if isinstance(value, dict):
-            prefix = "tag" if name == "tags" else name
-            flat |= {f"{prefix}.{inner}": each for inner, each in value.items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def show_facts(facts: dict[str, Cell], form: Form) -> None:

@@ -86,6 +86,11 @@ def bill_unit(meter: str) -> str:
     return _PREFERRED.get(meter) or _BILL_UNITS.get(meter) or meter.replace("_", "-")
 
 
+def daily_kind(column: str) -> ColumnKind:
+    """What a column of `DAILY_COLUMNS` holds."""
+    return ColumnKind.DECIMAL if column in ("Cost", "Usage") else ColumnKind.TEXT
+
+
 def line_rows(charges: Iterable[Charge], currency: str, tally: Tally) -> Iterator[Row]:
     """A row a charge under `LINE_COLUMNS`: of a line of a call, or of a sum, as the charges are."""
     for key, sums in charges:

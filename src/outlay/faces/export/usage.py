@@ -6,6 +6,7 @@ and its rows are rounded so that they add up to that.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from hashlib import blake2b
@@ -107,6 +108,22 @@ def read_markup(texts: Iterable[str]) -> Markup:
         else:
             percent = value
     return Markup(percent, named)
+
+
+def read_customers(path: str | None) -> dict[str, str]:
+    """The billing system's ids by customer, from a CSV of `customer,stripe_customer_id`; none without a file.
+
+    Raises InvalidInput `no_such_file` or `bad_customers`.
+    """
+    if path is None:
+        return {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            return {row["customer"]: row["stripe_customer_id"] for row in csv.DictReader(stream)}
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", code="no_such_file") from error
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{path} has no columns customer and stripe_customer_id", code="bad_customers") from error
 
 
 def customer_usage(
