@@ -13,6 +13,7 @@ from outlay.faces.cli import (
     budgeting,
     estimating,
     exporting,
+    gateway,
     importing,
     keeping,
     migrating,
@@ -90,5 +91,6 @@ for name, command in (
 app.add_typer(exporting.exports)
 app.add_typer(prices.prices)
 app.add_typer(serving.keys)
+app.add_typer(gateway.gateway)
 app.add_typer(budgeting.budget)
 app.add_typer(alerting.alerts)

@@ -52,6 +52,11 @@ def serve(
     Without a key in the ledger the server listens on this machine only. Further settings: the table [server] of
     outlay.toml. SIGTERM stops it when all that was sent is answered and written.
     """
+    serve_on(address, host, port, log_level, gateway_only=False)
+
+
+def serve_on(address: str | None, host: str | None, port: int | None, log_level: str, *, gateway_only: bool) -> None:
+    """Serve a ledger, or its gateway alone, until told to stop."""
     from msgspec.structs import replace
 
     from outlay.config import load_settings
@@ -72,7 +77,7 @@ def serve(
     # A server shares a flush between all who wait, so that surviving a power cut costs next to nothing.
     chosen = replace(settings, ledger=address or settings.ledger, synchronous="full")
     with open_configured(chosen) as ledger:
-        run(ledger, server, gateway, log_level=log_level)
+        run(ledger, server, gateway, gateway_only=gateway_only, log_level=log_level)
 
 
 def _chosen(settings: ServerSettings, host: str | None, port: int | None) -> ServerSettings:
