@@ -22,7 +22,6 @@ from outlay.arguments import (
     read_rate,
     read_text,
 )
-from outlay.bills import ImportedStatement, import_rows
 from outlay.budgets.tokenizer import tiktoken_counter
 from outlay.calls import Call, Function, attributed, inherited, is_heard, told, tracked_function
 from outlay.capture.estimates import checked_rule, with_estimate
@@ -30,7 +29,6 @@ from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, FIELDS, build_event
 from outlay.capture.seen import Seen
 from outlay.capture.seen import told as told_by
-from outlay.capture.statements import BilledRow
 from outlay.clock import DAY_MICROSECONDS, Clock
 from outlay.errors import InvalidInput, PriceBookError
 from outlay.estimating import LedgerEstimates
@@ -41,6 +39,7 @@ from outlay.money import Money, parse_decimal
 from outlay.pricing.rate import rate
 from outlay.reader import loop_runs
 from outlay.receipt import CANCELLED, JOURNALED, PRICED, Receipt
+from outlay.reconciling import LedgerBills
 from outlay.recorder import Recorder, Repriced, conflict
 from outlay.reporting import LedgerReports
 from outlay.reserving import Reserver
@@ -60,7 +59,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerReports, LedgerEstimates):
+class Ledger(LedgerReports, LedgerEstimates, LedgerBills):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None
@@ -114,16 +113,6 @@ class Ledger(LedgerReports, LedgerEstimates):
         if inherited(NO_FIELDS):
             events = (inherited(event) if isinstance(event, Mapping) else event for event in events)
         return self.recorder.record_stream(events)
-
-    def import_statement(
-        self, rows: Iterable[BilledRow], *, source: str, zone: str | None = None, metered: Sequence[str] = ()
-    ) -> ImportedStatement:
-        """Keep a provider's bill. Rows of services that the ledger measures itself wait for reconciliation, the rest
-        are charged with basis `billed`. Dates are local to `zone` (the home zone); importing twice changes nothing.
-        """
-        self._flush()
-        zone = zone or self.store.home_zone
-        return import_rows(self.store, self.clock, rows, source=source, zone=zone, metered=metered)
 
     def record_response(
         self,

@@ -22,10 +22,8 @@ from msgspec.structs import replace
 from outlay.answers import Costs, Job, Repricing
 from outlay.api import MEASURED_ANEW, Ledger
 from outlay.arguments import EventFields, When, Where, checked_dimensions, read_date, read_text, read_when, read_where
-from outlay.bills import ImportedStatement
 from outlay.calls import inherited
 from outlay.capture.intake import COUNT_MAX, build_event
-from outlay.capture.statements import BilledRow
 from outlay.clock import Clock, Instant, isoformat, zone_info
 from outlay.config import load_client_settings
 from outlay.errors import EventConflict, InvalidInput, LedgerError, OutlayError, Overloaded
@@ -36,6 +34,7 @@ from outlay.pricing.catalogue import shipped
 from outlay.reader import loop_runs
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder
+from outlay.remote_bills import RemoteBills
 from outlay.remote_budgets import RemoteBudgets
 from outlay.remote_reserving import NoStore, RemoteRecorder, RemoteReserver
 from outlay.remote_transport import ServerUnreachable, Transport, not_remote
@@ -64,7 +63,7 @@ GROUP: Final = 1_000
 _Item = TypeVar("_Item")
 
 
-class RemoteLedger(RemoteAnalysis, RemoteBudgets, Ledger):
+class RemoteLedger(RemoteAnalysis, RemoteBudgets, RemoteBills, Ledger):
     """A ledger behind an Outlay server, with every method of Ledger. Safe to share between threads and forks."""
 
     def __init__(
@@ -95,14 +94,6 @@ class RemoteLedger(RemoteAnalysis, RemoteBudgets, Ledger):
         for group in _groups(events, GROUP):
             yield from self._record_some(group, first)
             first += len(group)
-
-    def import_statement(
-        self, rows: Iterable[BilledRow], *, source: str, zone: str | None = None, metered: Sequence[str] = ()
-    ) -> ImportedStatement:
-        """As `Ledger.import_statement`."""
-        self._flush()
-        body = {"rows": list(rows), "source": source, "zone": zone, "metered": list(metered)}
-        return self.transport.send("POST", "/v1/statements", ImportedStatement, body, exact=True, answer_s=600)
 
     def price(self, **fields: Unpack[EventFields]) -> Receipt:
         """As `Ledger.price`."""

@@ -50,8 +50,18 @@ class _Moment(NamedTuple):
 class TableReader:
     """Turns records under one header into rows of a bill."""
 
-    def __init__(self, layout: Layout, header: Sequence[str], source: str, provider: str | None = None) -> None:
-        """`provider` is who sells where the table does not say. `source` is named in bad lines."""
+    def __init__(
+        self,
+        layout: Layout,
+        header: Sequence[str],
+        source: str,
+        provider: str | None = None,
+        columns: Sequence[str] = (),
+    ) -> None:
+        """`provider` is who sells where the table does not say; `source` is named in bad lines.
+
+        `columns` are kept of each row, in this order, empty where the table has none of that name.
+        """
         self.layout = layout
         self.source = source
         self.provider = provider
@@ -64,17 +74,10 @@ class TableReader:
         self._key = _joiner([places[column] for column in layout.key if column in places])
         self._tags_at = next((places[name] for name in layout.tags if name in places), None)
         self._tag_columns = _tag_columns(layout, self.header)
-        people = {*layout.people, *(self.header[at].lower() for at, _ in self._tag_columns)}
-        self.kept = [at for at, name in enumerate(self.header) if name.lower() not in people]
-        """The columns that are kept with the statement; those that may name a person are kept as tags alone."""
-
+        named = {name: at for at, name in enumerate(self.header)}
+        self._kept = [named.get(name, -1) for name in columns]
         self._moments: dict[str, _Moment] = {}
         self._tags: dict[str, dict[str, str]] = {}
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns that are kept."""
-        return [self.header[at] for at in self.kept]
 
     def read(self, record: Record) -> BilledRow | BadLine:
         """One record as a row of the bill."""
@@ -119,7 +122,7 @@ class TableReader:
             bill_month=self._moment(bill, "bill").day.isoformat()[:7] if bill else "",
             tags=self._tags_of(cells),
             key=self._key(cells),
-            cells=[cells[at] for at in self.kept],
+            cells=[cells[at] if at >= 0 else "" for at in self._kept],
         )
 
     def _category(self, cells: _Cells) -> Category:
@@ -161,6 +164,13 @@ _READ: Final = (
     *("cost", "start", "end", "bill_start", "currency", "category", "commitment", "provider", "service"),
     *("resource", "quantity", "unit", "account", "sub_account", "region", "sku", "list_cost"),
 )
+
+
+def kept_columns(layout: Layout, headers: Iterable[Sequence[str]]) -> list[str]:
+    """The columns of some tables to keep as received; those that may name a person are kept as tags alone."""
+    columns = dict.fromkeys(name.strip() for header in headers for name in header)
+    tags = {header for header in columns if header.lower().startswith(layout.tag_columns or ("\0",))}
+    return [name for name in columns if name.lower() not in layout.people and name not in tags]
 
 
 def _getter(places: Sequence[int]) -> Callable[[_Cells], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from fastapi.responses import Response
 import outlay
 from outlay.capture.statements import BilledRow
 from outlay.errors import InvalidInput
+from outlay.faces.bills.exchange import exchange_of
 from outlay.faces.server.keeping_models import (
     AuditAnswer,
     FactsAnswer,
@@ -47,6 +49,12 @@ class StatementSent(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     zone: str | None = None
     metered: list[str] = []
+    restates: str = "rows"
+    covers: tuple[date, date] | None = None
+    digest: str = ""
+    format: str = "CSV"
+    columns: list[str] = []
+    converts: bool = False
 
 
 @router.get("/v1/ledger", responses={200: {"model": FactsAnswer, "content": {EXACT: {}}}})
@@ -125,5 +133,6 @@ async def import_statement(request: Request, caller: Rules, state: State) -> Res
     sent = await read_exact(request, StatementSent)
     if not sent.source:
         raise InvalidInput("source names where the bill comes from", code="missing_field", field="source")
-    told: dict[str, Any] = {"source": sent.source, "zone": sent.zone, "metered": sent.metered}
+    told: dict[str, Any] = {name: getattr(sent, name) for name in sent.__struct_fields__ if name not in ("rows", "converts")}
+    told["exchange_on"] = exchange_of(state.ledger) if sent.converts else None
     return exact(await in_thread(lambda: state.ledger.import_statement(sent.rows, **told)))

@@ -1,0 +1,1 @@
+"""Where bills come from: files, buckets and other addresses, and the providers' own cost APIs."""
