@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from outlay.analytics.forecast import Start, forecast
+from outlay.analytics.forecast import Interval, Start, forecast
 from outlay.clock import Instant, Window, local_day
 from outlay.money import PICO_PER_UNIT
 
@@ -29,7 +29,8 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     """One group's window: `spent` so far, `rest` expected until its end, and intervals of the whole, in picounits.
 
     `steps` are the expected amounts from now on by their instant, the first being what is left of the present one.
-    `learned` says how much there was to learn from, `weights` which methods were heard.
+    `learned` says how much there was to learn from, `weights` which methods were heard, `bands` where each step will
+    lie.
     """
 
     keys: tuple[str | None, ...]
@@ -42,6 +43,7 @@ class Projection(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[tuple[Instant, int], ...]
     learned: Start
     weights: dict[str, float]
+    bands: tuple[tuple[Span, ...], ...] = ()
 
     @property
     def total(self) -> int:
@@ -101,6 +103,16 @@ def project(
         steps=tuple((at.start, _pico(point)) for at, point in zip(ahead, points, strict=True)),
         learned=found.start,
         weights=found.weights,
+        bands=_bands(found.point_intervals, left),
+    )
+
+
+def _bands(intervals: Sequence[tuple[Interval, ...]], left: float) -> tuple[tuple[Span, ...], ...]:
+    """Where each step will lie; of the present one only a share is left."""
+    parts = [left, *(1.0 for _ in intervals)]
+    return tuple(
+        tuple(Span(one.level, _pico(one.low * part), _pico(one.high * part)) for one in point)
+        for point, part in zip(intervals, parts, strict=False)
     )
 
 
