@@ -80,7 +80,7 @@ class Fields:
         if not isinstance(value, Mapping):
             raise self.error(name, "is no table")
         for inner, table in value.items():
-            yield Fields(f"{self.where}.{name}.{inner}", table, self.region)
+            yield Fields(f"{self.where}.{name}.{inner}".removeprefix("."), table, self.region)
 
     def usage(self, name: str = "usage") -> dict[str, Quantity]:
         """Meters and their quantities. Raises InvalidInput `unknown_meter` too."""
