@@ -151,6 +151,8 @@ def _numbers(charge: Charge, account: Account) -> dict[str, str | None]:
         "EffectiveCost": amount,
         "ContractedCost": amount,
         "ListCost": amount,
+        "PricingCurrency": account.currency,
+        "PricingCurrencyEffectiveCost": amount,
         "x_Calls": str(sums.calls),
     }
     if key.category != "Usage":
@@ -167,7 +169,7 @@ def _numbers(charge: Charge, account: Account) -> dict[str, str | None]:
     if key.price_currency != account.currency:
         return {**row, **_in_other_currency(charge, prices, quantity)}
     for cost, price, each in zip(_COSTS, _PRICES, prices, strict=True):
-        row[price] = decimal_text(each)
+        row[price] = row[f"PricingCurrency{price}"] = decimal_text(each)
         row[cost] = decimal_text(_placed(_EXACT.multiply(quantity, each)))
     return row
 
@@ -187,14 +189,13 @@ def _prices(meter: str, price: str, list_price: str, per: str) -> tuple[Decimal,
 
 
 def _told(charge: Charge, measured: bool) -> dict[str, str | None]:
-    """A cost that was told has no price: its unit price follows from it, where that is exact."""
+    """A cost that was told has a quantity and no unit price."""
     sums = charge.sums
     quantity = sums.quantity if measured else Decimal(sums.calls)
-    row: dict[str, str | None] = {
+    return {
         "PricingQuantity": decimal_text(quantity),
         "PricingUnit": unit_name(charge.key.meter) if measured else "Requests",
     }
-    return row
 
 
 def _in_other_currency(charge: Charge, prices: tuple[Decimal, Decimal], quantity: Decimal) -> dict[str, str | None]:

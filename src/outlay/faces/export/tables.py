@@ -49,7 +49,15 @@ LINE_COLUMNS: Final = (
     "tags",
 )
 _BILL_UNITS: Final = {meter: unit for unit, meter in reversed(list(UNIT_METERS.items()))}
-_PREFERRED: Final = {"hours": "hours", "runs": "runs", "gb_months": "GB-months", "gb_hours": "GB-hours"}
+_PREFERRED: Final = {
+    "hours": "hours",
+    "runs": "runs",
+    "gb_months": "GB-months",
+    "gb_hours": "GB-hours",
+    "gb_ingested": "GB-ingested",
+    "gb": "GB",
+    "gb_transferred_out": "GB-out",
+}
 
 
 def daily_rows(receipts: Iterable[Receipt], chosen: Chosen, tally: Tally) -> Iterator[Row]:
