@@ -11,7 +11,6 @@ from outlay.analytics.report import BudgetLine, Report, Section
 from outlay.arguments import When, Where, read_date, read_text
 from outlay.budgets.alert_rules import PREFIX
 from outlay.budgets.limits import BudgetIndex
-from outlay.budgets.status import status
 from outlay.clock import Instant, Window, WindowName, day_to_date, local_day, to_datetime, window_of
 from outlay.errors import InvalidInput
 from outlay.model import CostTable
@@ -49,39 +48,9 @@ class LedgerReports(LedgerAlerts):
         Raises InvalidInput `unknown_period`, `unknown_dimension`, `time_reversed`.
         """
         zone = zone or self.store.home_zone
-        now = self.clock.now()
         said, window, before = self._windows(period, running, since, until, zone)
-
-        def tables(*names: str) -> tuple[CostTable, CostTable]:
-            present = self.costs(names, where=where, since=window.start, until=window.end, zone=zone).table
-            past = self.costs(names, where=where, since=before.start, until=before.end, zone=zone).table
-            return present, past
-
-        total, past = tables()
-        sections = [pure.summary(total, past, before.label)]
-        if window.start <= now < window.end:
-            days = local_day(window.end - 1, zone) - local_day(window.start, zone) + 1
-            left = local_day(window.end - 1, zone) - local_day(now, zone)
-            sections.append(pure.pace(total.total.amount, window, now, days, left, self.currency))
-        if not where:
-            sections += self._budget_sections(window, now)
-        for dimensions in by:
-            names = tuple(one.strip() for one in dimensions.split(","))
-            heading = _TITLES.get(dimensions, f"By {' and '.join(names)}")
-            sections.append(pure.groups(dimensions, heading, *tables(*names)))
-        if local_day(window.end - 1, zone) > local_day(window.start, zone):
-            sections.append(self._daily(tables("day", "provider")[0], window, zone, whole=not where))
-        if not where:
-            sections += self._alert_sections(window, zone)
-        return Report(
-            title=title or f"{said} Cost Report - {window.label}",
-            label=window.label,
-            since=window.start,
-            until=window.end,
-            zone=zone,
-            whole=window.end <= now,
-            total=Money(total.total.amount, self.currency),
-            sections=tuple(sections),
+        return self._composed(
+            window, before, where=where, by=by, zone=zone, title=title or f"{said} Cost Report - {window.label}"
         )
 
     def note_day(self, day: date | str, text: str) -> None:
@@ -93,6 +62,54 @@ class LedgerReports(LedgerAlerts):
             continue
 
     # Inner
+
+    def _composed(
+        self, window: Window, before: Window, *, where: Where, by: tuple[str, ...], zone: str, title: str
+    ) -> Report:
+        """The report of a window, against the one before."""
+        now = self.clock.now()
+
+        def tables(*names: str) -> tuple[CostTable, CostTable]:
+            present = self.costs(names, where=where, since=window.start, until=window.end, zone=zone).table
+            past = self.costs(names, where=where, since=before.start, until=before.end, zone=zone).table
+            return present, past
+
+        total, past = tables()
+        sections = [pure.summary(total, past, before.label)]
+        if window.start <= now < window.end:
+            sections.append(self._ahead(total, window, where, zone, now))
+        if not where:
+            sections += self._budget_sections(window, now)
+        for dimensions in by:
+            names = tuple(one.strip() for one in dimensions.split(","))
+            heading = _TITLES.get(dimensions, f"By {' and '.join(names)}")
+            sections.append(pure.groups(dimensions, heading, *tables(*names)))
+        if local_day(window.end - 1, zone) > local_day(window.start, zone):
+            sections.append(self._daily(tables("day", "provider")[0], window, zone, whole=not where))
+        if unusual := self.anomalies(since=window.start, until=window.end, where=where, zone=zone):
+            sections.append(pure.anomalies(unusual, zone, self.currency))
+        if not where:
+            sections += self._alert_sections(window, zone)
+        return Report(
+            title=title,
+            label=window.label,
+            since=window.start,
+            until=window.end,
+            zone=zone,
+            whole=window.end <= now,
+            total=Money(total.total.amount, self.currency),
+            sections=tuple(sections),
+        )
+
+    def _ahead(self, total: CostTable, window: Window, where: Where, zone: str, now: Instant) -> Section:
+        """What a period that still runs will come to: forecast where it is one of the calendar."""
+        days = local_day(window.end - 1, zone) - local_day(window.start, zone) + 1
+        left = local_day(window.end - 1, zone) - local_day(now, zone)
+        found = None
+        for name, _ in PERIODS.values():
+            if window == window_of(now, name, zone):
+                found = self.forecast(name, where=where, zone=zone).total
+        return pure.ahead(total.total.amount, window, now, (days, left), self.currency, found)
 
     def _windows(self, period: str, running: bool, since: When, until: When, zone: str) -> tuple[str, Window, Window]:
         """What the period is called, itself, and the one before it."""
@@ -121,14 +138,14 @@ class LedgerReports(LedgerAlerts):
             limits = index.standing(budget, "", at, self.store.tier)
             accounts = self.store.accounts(limits)
             for limit in limits:
-                found = status(limit, accounts[limit.key], at if at < limit.window.end else now, self.currency)
+                account = accounts[limit.key]
                 lines.append(
                     BudgetLine(
                         name=name,
                         window=limit.key.window,
-                        limit=found.limit,
-                        spent=found.spent,
-                        projected=found.projected,
+                        limit=limit.amount,
+                        spent=account.spent,
+                        projected=self._projected_at_end(budget, limit, account, now),
                     )
                 )
         return [pure.budgets(lines, self.currency)] if lines else []

@@ -11,15 +11,19 @@ from typing import Final
 
 import msgspec
 
-from outlay.clock import Instant, Window
+from outlay.analytics.anomaly import Episode
+from outlay.analytics.forecast import Start
+from outlay.analytics.projection import Projection
+from outlay.clock import Instant, Window, to_datetime
 from outlay.model import CostTable
-from outlay.money import Money, round_half_even
+from outlay.money import PICO_PER_MICRO, PICO_PER_UNIT, Money, round_half_even
 
 Cell = str | int | Decimal | Money | None
 
 TOP: Final = 10
 PROVIDERS_MAX: Final = 4
 REST: Final = "(other)"
+CAUSES_MAX: Final = 3
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +146,7 @@ def daily(table: CostTable, finished: Mapping[str, int], notes: Mapping[str, str
 
 
 def budgets(lines: Sequence[BudgetLine], currency: str) -> Section:
-    """Budget against actual: what is left, in money and percent, and what the window ends with at this pace."""
+    """Budget against actual: what is left, in money and percent, and what the window is expected to end with."""
     rows = tuple(
         (
             line.name,
@@ -151,12 +155,12 @@ def budgets(lines: Sequence[BudgetLine], currency: str) -> Section:
             Money(line.spent, currency),
             Money(line.spent - line.limit, currency),
             percent(line.spent - line.limit, line.limit),
-            Money(line.projected, currency),
+            about(line.projected, currency),
             _warned(line, currency),
         )
         for line in lines
     )
-    columns = ("Budget", "Window", "Limit", "Actual", "Variance", "Variance %", "At this pace", "Warning")
+    columns = ("Budget", "Window", "Limit", "Actual", "Variance", "Variance %", "Expected", "Warning")
     return Section(name="budgets", title="Budgets against actual", columns=columns, rows=rows, texts=2)
 
 
@@ -164,20 +168,56 @@ def _warned(line: BudgetLine, currency: str) -> str:
     if line.spent > line.limit:
         return f"over by {Money(line.spent - line.limit, currency)}"
     if line.projected > line.limit:
-        return f"would be over by {Money(line.projected - line.limit, currency)}"
+        return f"would be over by {about(line.projected - line.limit, currency)}"
     return ""
 
 
-def pace(spent: int, window: Window, now: Instant, days: int, days_left: int, currency: str) -> Section:
-    """Of a period that still runs: the daily average so far and what it would end with."""
+def ahead(
+    spent: int, window: Window, now: Instant, days: tuple[int, int], currency: str, found: Projection | None
+) -> Section:
+    """Of a period that still runs: the daily average so far, and what it is expected to end with.
+
+    `days` are those of the period and those that have not begun. Without a forecast the pace so far goes on.
+    """
     elapsed = max(now - window.start, 1)
-    projected = round_half_even(spent * (window.end - window.start), elapsed)
-    rows: tuple[tuple[Cell, ...], ...] = (
-        ("Daily average so far", Money(round_half_even(projected, max(days, 1)), currency)),
-        ("Days that have not begun", days_left),
-        ("At this pace the period ends with", Money(projected, currency)),
+    at_this_pace = round_half_even(spent * (window.end - window.start), elapsed)
+    rows: list[tuple[Cell, ...]] = [
+        ("Daily average so far", Money(round_half_even(at_this_pace, max(days[0], 1)), currency)),
+        ("Days that have not begun", days[1]),
+    ]
+    if found is None or found.learned in (Start.NONE, Start.COLD):
+        rows.append(("At this pace the period ends with", Money(at_this_pace, currency)))
+        return Section(name="forecast", title="Forecast", columns=("", "Value"), rows=tuple(rows))
+    rows.append(("Expected at its end", about(found.total, currency)))
+    for span in found.intervals:
+        rows.append((f"{span.level} % of the time at least", about(span.low, currency)))
+        rows.append((f"{span.level} % of the time at most", about(span.high, currency)))
+    note = "" if found.learned is Start.WHOLE else f"Learned from {found.learned.value}"
+    return Section(name="forecast", title="Forecast", columns=("", "Value"), rows=tuple(rows), note=note)
+
+
+def anomalies(found: Sequence[Episode], zone: str, currency: str) -> Section:
+    """Unusual spend: what, since when, what explains it most, and how much it was above the expectation."""
+    rows = tuple(
+        (
+            f"{to_datetime(one.since, zone):%Y-%m-%d %H:%M}",
+            " ".join(key or f"(no {by})" for by, key in zip(one.by, one.keys, strict=True)),
+            ", ".join(f"{cause.dimension} {cause.value}" for cause in one.causes[:CAUSES_MAX]),
+            about(one.expected, currency),
+            Money(one.actual, currency),
+            about(one.impact, currency),
+            percent(one.impact, one.expected),
+        )
+        for one in found[:TOP]
     )
-    return Section(name="forecast", title="Forecast", columns=("", "Value"), rows=rows)
+    columns = ("Since", "What", "Mostly", "Expected", "Actual", "More", "More %")
+    return Section(name="anomalies", title="Unusual spend", columns=columns, rows=rows, texts=3)
+
+
+def about(pico: int, currency: str) -> Money:
+    """An expected amount without digits that nobody can expect: to the cent, below a unit to its millionth."""
+    step = PICO_PER_UNIT // 100 if abs(pico) >= PICO_PER_UNIT else PICO_PER_MICRO
+    return Money(round_half_even(pico, step) * step, currency)
 
 
 def percent(part: int, whole: int) -> Decimal | None:

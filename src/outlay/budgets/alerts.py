@@ -94,13 +94,29 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         return any(one.dead for one in self.deliveries)
 
 
+class Enclosure(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that goes with a message. One with a `cid` is a picture that the message's HTML shows as `cid:<cid>`."""
+
+    name: str
+    kind: str
+    body: bytes
+    cid: str = ""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes to a channel: words for people, and the alerts as plain values for programs."""
+    """What goes to a channel: words for people, and the alerts as plain values for programs.
+
+    A report has `html`, for channels that show it, and files. `key` names what is told: a message that is sent again
+    after a crash bears the same.
+    """
 
     title: str
     body: str
     severity: Severity
     alerts: tuple[dict[str, Any], ...] = ()
+    html: str = ""
+    files: tuple[Enclosure, ...] = ()
+    key: str = ""
 
 
 def alert_id(*parts: str) -> str:
@@ -129,12 +145,14 @@ def sent(alert: Alert, channel: str, now: Instant) -> Alert:
 def failed(alert: Alert, channel: str, now: Instant, error: str) -> Alert:
     """The alert, to be tried again later and later, or given up for a channel."""
 
-    def worse(one: Delivery) -> Delivery:
-        attempts = one.attempts + 1
-        wait = BACKOFF_FIRST << (attempts - 1)
-        return replace(one, attempts=attempts, next_at=now + wait, dead=attempts >= ATTEMPTS_MAX, error=error)
+    return _with(alert, channel, lambda one: put_off(one, now, error))
 
-    return _with(alert, channel, worse)
+
+def put_off(one: Delivery, now: Instant, error: str) -> Delivery:
+    """A delivery that failed: due again later and later, or given up."""
+    attempts = one.attempts + 1
+    wait = BACKOFF_FIRST << (attempts - 1)
+    return replace(one, attempts=attempts, next_at=now + wait, dead=attempts >= ATTEMPTS_MAX, error=error)
 
 
 def revived(alert: Alert, now: Instant) -> Alert:

@@ -75,16 +75,36 @@ def test_the_sheets_of_the_users_documents(ledger: outlay.Ledger) -> None:
         ["aws", "fargate", "$2.87", "63.5", "-$5.13", "-64.1", "2"],
         ["replicate", "sdxl", "$1.65", "36.5", "$1.65", "", "2"],
     ]
-    # The third: budgets against actual. 10 of 30 days have passed, so each ends at three times what it is.
+    # The third: budgets against actual. Of eight days nothing was spent, so nothing more is expected.
     assert words(section(report, "budgets")) == [
-        ["aws", "2026-11", "$2.00", "$2.87", "$0.87", "43.5", "$8.61", "over by $0.87"],
-        ["replicate", "2026-11", "$12.00", "$1.65", "-$10.35", "-86.2", "$4.95", ""],
+        ["aws", "2026-11", "$2.00", "$2.87", "$0.87", "43.5", "$2.87", "over by $0.87"],
+        ["replicate", "2026-11", "$12.00", "$1.65", "-$10.35", "-86.2", "$1.65", ""],
     ]
-    assert words(section(report, "forecast")) == [
+    assert words(section(report, "forecast"))[:3] == [
         ["Daily average so far", "$0.452"],
         ["Days that have not begun", "19"],
-        ["At this pace the period ends with", "$13.56"],
+        ["Expected at its end", "$4.52"],
     ]
+
+
+def test_what_is_expected_is_learned_from_the_weeks_before_and_without_any_the_pace_goes_on() -> None:
+    clock = FrozenClock("2026-10-05T12:00:00Z")
+    with outlay.open("memory:", clock=clock) as ledger:
+        ledger.budget("all", limit="40", window="month")
+        spend(ledger, "aws", "fargate", "1")
+        # Four and a half of 31 days have passed: $1 × 31 / 4.5.
+        assert words(section(ledger.report("month", running=True), "forecast"))[2] == [
+            "At this pace the period ends with",
+            "$6.888888888889",
+        ]
+        for _ in range(35):
+            clock.advance(days=1)
+            spend(ledger, "aws", "fargate", "1")
+        clock.set("2026-11-10T00:00:00Z")
+        report = ledger.report("month", running=True)
+    # $1 a day: $9 so far, 21 days to come.
+    assert words(section(report, "forecast"))[2] == ["Expected at its end", "$30.00"]
+    assert words(section(report, "budgets"))[0][6:] == ["$30.00", ""]
 
 
 def test_the_summary_says_the_change_and_what_the_total_rests_on(ledger: outlay.Ledger) -> None:
