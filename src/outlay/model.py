@@ -260,7 +260,8 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     A None among the values means events without one. `since` is inclusive and `until` exclusive, both by
     occurred_from; `as_of` leaves out what was recorded later. Time groups (hour, day, week, month) are
-    calendar windows of `zone`, the ledger's home zone when None.
+    calendar windows of `zone`, the ledger's home zone when None. With `top` only so many rows are given, the first
+    ones; the total is of all.
     """
 
     by: tuple[str, ...] = ()
@@ -272,6 +273,7 @@ class CostQuery(msgspec.Struct, frozen=True, kw_only=True):
     quantities: bool = False
     percentiles: bool = False
     scan_limit: int = 2_000_000
+    top: int | None = None
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):

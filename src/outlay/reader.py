@@ -15,6 +15,7 @@ from outlay.clock import Clock, Instant, date_to_day, zone_info
 from outlay.errors import AmbiguousId, InvalidInput, NotFound
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, LedgerStore
+from outlay.ledger.tallies import TIME_KEYS
 from outlay.model import CostQuery, CostTable, Entry, Outcome
 from outlay.money import Money, decimal_to_pico
 from outlay.receipt import CANCELLED, Receipt
@@ -78,7 +79,16 @@ class LedgerReader:
             raise InvalidInput(
                 "limit is how many rows to give: a whole number from 0", code="bad_count", field="limit"
             )
-        table = self.costs((by,), where=where, since=since, until=until).table
+        self._flush()
+        zone = self.store.home_zone
+        query = CostQuery(
+            by=checked_dimensions((by,), times=True),
+            where=read_where(where),
+            since=read_when(since, zone, self.clock),
+            until=read_when(until, zone, self.clock),
+            top=None if by in TIME_KEYS else limit,
+        )
+        table = self._with_spooled(query)
         least = None if minimum is None else decimal_to_pico(minimum)
         rows = sorted(table.rows, key=lambda row: (-row.amount, str(row.keys)))
         kept = [row for row in rows if least is None or row.amount >= least]

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+from tests.ledger_entries import DAY, NOON, make_entry
 from tests.postgres_server import PostgresServer
 
 from outlay.ledger.cells import key_columns
 from outlay.ledger.folding import measures_of
 from outlay.ledger.postgres import PostgresStore, migrations
 from outlay.ledger.postgres.statements import script, scripts
-from outlay.ledger.rollups import ROLLUPS
+from outlay.ledger.rollups import ROLLUPS, SUMMED
+from outlay.ledger.store import Amendment
+from outlay.model import CostQuery
 
 COLUMNS = """
 SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity
@@ -62,3 +65,35 @@ def test_programs_that_open_a_new_database_at_the_same_time_make_one_ledger(
     assert len({store.home_zone for store in stores}) == 1
     for store in stores:
         store.close()
+
+
+def test_rollups_that_an_older_programs_fold_does_not_know_answer_once_the_migration_is_finished(
+    new_postgres_url: Callable[[], str],
+) -> None:
+    url = new_postgres_url()
+    store = PostgresStore(url)
+    store.append([make_entry(f"e{n}", NOON - n * 9 * DAY, user=f"u{n % 3}", job=f"j{n % 7}") for n in range(40)])
+    store.retain((NOON - 100 * DAY) // DAY, NOON)
+    queries = [CostQuery(by=by, top=top) for by, top in ((("user",), None), (("month", "user"), None), (("job",), 3))]
+    expected = [store.costs(query) for query in queries]
+    with psycopg.connect(url, autocommit=True) as connection:
+        # As an older program made it, and brought up to date beside it.
+        connection.execute("UPDATE outlay.meta SET oldest = 1; DELETE FROM outlay.migration")
+        for rollup in SUMMED:
+            connection.execute(f"DELETE FROM outlay.{rollup.name}".encode())
+        store.append([make_entry("late", NOON, user="u1")])
+        store.fold()
+        assert connection.execute("SELECT count(*) FROM outlay.rollup_daily_user").fetchone() == (0,)
+    assert store.costs(queries[0]).answered_by == "rollup_user"
+    assert store.audit().findings == ()
+    assert store.finish_migration() == ["004_summed_rollups.sql"]
+    assert store.finish_migration() == []
+    assert store.audit().findings == ()
+    (late,) = store.versions("late")
+    store.amend([Amendment(late[0].seq, None, NOON, "only to see that the rest is as it was")])
+    found = [store.costs(query) for query in queries]
+    assert [(table.rows, table.total.amount) for table in found] == [
+        (table.rows, table.total.amount) for table in expected
+    ]
+    assert [table.answered_by for table in found] == ["rollup_daily_user", "rollup_daily_user", "rollup_job_total"]
+    store.close()

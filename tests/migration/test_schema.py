@@ -6,14 +6,15 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.ledger_entries import make_entry
+from tests.ledger_entries import DAY, NOON, make_entry
 
 from outlay.errors import LedgerCorrupt, LedgerError, SchemaTooNew
 from outlay.ledger.cells import key_columns
 from outlay.ledger.folding import measures_of
-from outlay.ledger.rollups import ROLLUPS
+from outlay.ledger.rollups import ROLLUPS, SUMMED
 from outlay.ledger.sqlite import SqliteStore, connections
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, migration, schema
+from outlay.model import CostQuery
 
 
 def shape(connection: apsw.Connection) -> dict[str, object]:
@@ -103,4 +104,24 @@ def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path: Path, monk
     monkeypatch.undo()
     store = SqliteStore(path)
     assert store.facts()["schema"] == str(SCHEMA_VERSION)
+    store.close()
+
+
+def test_what_was_folded_before_is_summed_by_the_rollups_that_came_later(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = SqliteStore(path)
+    store.append([make_entry(f"e{n}", NOON - n * 9 * DAY, user=f"u{n % 3}", job=f"j{n % 7}") for n in range(40)])
+    store.retain((NOON - 100 * DAY) // DAY, NOON)
+    store.append([make_entry("not-folded", NOON, user="u1")])
+    queries = [CostQuery(by=by, top=top) for by, top in ((("user",), None), (("month", "user"), None), (("job",), 3))]
+    before = [store.costs(query) for query in queries]
+    store.close()
+    connection = apsw.Connection(str(path))
+    for rollup in SUMMED:
+        connection.execute(f"DROP TABLE {rollup.name}")
+    connection.execute("PRAGMA user_version = 6")
+    connection.close()
+    store = SqliteStore(path)
+    assert store.audit().findings == ()
+    assert [store.costs(query) for query in queries] == before
     store.close()

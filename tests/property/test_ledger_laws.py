@@ -169,6 +169,7 @@ def test_the_pure_fold_counts_each_rollup_by_its_dimensions() -> None:
     assert {name: list(cells.values()) for name, cells in once.cells.items()} == {
         **{rollup.name: [[1, 0, 0, 0, 3]] for rollup in ROLLUPS},
         "rollup_job": [[1, 0, 0, 0, 3, NOON, NOON + 5]],
+        "rollup_job_total": [[1, 0, 0, 0, 3, NOON, NOON + 5]],
         "rollup_meter": [[1, 0, 0, 0, 3, 2 * 10**9]],
     }
     assert all(cell[:5] == [0] * 5 for cells in fold(row, reversal).cells.values() for cell in cells.values())

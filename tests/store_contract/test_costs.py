@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.ledger_entries import DAY, HOUR, NOON, make_entry
 
 from outlay.clock import to_instant
@@ -274,3 +275,71 @@ def test_amounts_beyond_an_int64_of_picounits_are_exact(store: LedgerStore, mode
     settle(store, mode)
     for by in ((), ("user",), ("meter",), ("step",)):
         assert store.costs(CostQuery(by=by)).total.amount == 5 * 10**19
+
+
+def test_whole_months_and_the_days_beside_them_add_up_to_what_a_scan_finds(open_store: OpenStore, mode: str) -> None:
+    store = open_store(zone="Europe/Berlin")
+    # Every sixth day for seven months and more, over the end of the year and both changes of the clock.
+    start = to_instant("2025-10-03T22:30:00Z")
+    for number in range(40):
+        user = f"u{number % 3}"
+        store.append(
+            [make_entry(f"e{number}", start + number * 6 * DAY, user=user, usage={"input_tokens": 1 + number})]
+        )
+    settle(store, mode)
+    for since, until in (
+        ("2025-10-15T00:00:00+02:00", "2026-04-10T00:00:00+02:00"),
+        ("2025-10-15T12:00:00+02:00", "2026-03-31T23:00:00Z"),
+        ("2025-12-31T23:00:00Z", "2026-02-28T23:00:00Z"),
+        ("2026-01-15T00:00:00+01:00", "2026-02-14T00:00:00+01:00"),
+        (None, "2026-02-10T00:00:00+01:00"),
+        ("2026-02-10T00:00:00+01:00", None),
+        (None, None),
+    ):
+        query = CostQuery(
+            where={"user": ("u0", "u2")},
+            since=None if since is None else to_instant(since),
+            until=None if until is None else to_instant(until),
+        )
+        for by in (("user",), ("month", "user"), ("quarter", "year"), ("week", "user"), ("day",)):
+            table = store.costs(replace(query, by=by))
+            # With percentiles every entry is looked at.
+            looked_at = store.costs(replace(query, by=by, percentiles=True))
+            assert amounts(table) == amounts(looked_at)
+            assert table.total.amount == looked_at.total.amount
+            assert table.total.events == looked_at.total.events
+
+
+def test_the_dearest_jobs_are_the_first_of_all_jobs(store: LedgerStore, mode: str) -> None:
+    for number in range(30):
+        job = f"j{number % 12}" if number % 13 else None
+        tokens = 100 if number % 12 < 5 else 10 + number
+        store.append([make_entry(f"e{number}", NOON + number * HOUR, job=job, usage={"input_tokens": tokens})])
+    settle(store, mode)
+    # Not folded: the dearest so far is no longer there, another one is, and a third is cancelled.
+    store.append([make_entry("late", NOON, job="new", usage={"input_tokens": 5_000})])
+    (event,) = store.versions("e11")
+    store.amend([Amendment(event[0].seq, None, NOON + DAY, "never happened")])
+    every = store.costs(CostQuery(by=("job",)))
+    assert every.rows[0].keys == ("new",)
+    for most in (0, 1, 2, 5, 100):
+        table = store.costs(CostQuery(by=("job",), top=most))
+        assert table.rows == every.rows[:most]
+        assert table.total == every.total
+        assert (
+            store.costs(CostQuery(by=("provider",), top=most)).rows
+            == store.costs(CostQuery(by=("provider",))).rows[:most]
+        )
+
+
+def test_of_more_jobs_that_cost_alike_than_are_looked_at_the_first_names_are_given(
+    store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlay.ledger.querying.ALIKE_MAX", 3)
+    store.append(
+        [make_entry(f"e{number}", NOON, job=f"j{9 - number}", usage={"input_tokens": 10}) for number in range(9)]
+    )
+    store.append([make_entry("dear", NOON, job="z", usage={"input_tokens": 11})])
+    store.fold(1_000)
+    table = store.costs(CostQuery(by=("job",), top=3))
+    assert [row.keys for row in table.rows] == [("z",), ("j1",), ("j2",)]

@@ -16,7 +16,7 @@ from outlay.ledger.codec import Decoder
 from outlay.ledger.dialect import Dialect, Row
 from outlay.ledger.folding import CAPPED_DIMENSIONS, OVERFLOW, Cell, Folded, Key, cap, fold_rows, measures_of, stored
 from outlay.ledger.names import KIND_NUMBERS, find_name
-from outlay.ledger.rollups import OTHER, ROLLUPS, WIDE, Grain, Rollup
+from outlay.ledger.rollups import FOLDED, OTHER, ROLLUPS, WIDE, Grain, Rollup, first_day
 from outlay.model import AuditFinding, AuditReport
 from outlay.money import PICO_PER_MICRO
 
@@ -29,8 +29,13 @@ _MEASURES: Final = ("events", "failed", "unpriced", "incomplete", "amount")
 class Audit:
     """One audit, within one consistent view of the ledger."""
 
-    def __init__(self, dialect: Dialect, connection: Any, decoder: Decoder, zone: str, horizon: int) -> None:
-        """`horizon` is the first day of which retention has dropped nothing."""
+    def __init__(
+        self, dialect: Dialect, connection: Any, decoder: Decoder, zone: str, horizon: int, *, summed: bool = True
+    ) -> None:
+        """`horizon` is the first day of which retention has dropped nothing; without `summed` the ledger does not
+        keep the rollups yet that sum others.
+        """
+        self._rollups = ROLLUPS if summed else FOLDED
         self.dialect = dialect
         self.connection = connection
         self.decoder = decoder
@@ -57,7 +62,7 @@ class Audit:
         checkpoints = self._checkpoints()
         self.amount += checkpoints[4]
         self._cap(folded)
-        for rollup in ROLLUPS:
+        for rollup in self._rollups:
             self._compare(rollup, folded.cells[rollup.name], checkpoints)
         self._corrections()
         self._identities()
@@ -169,9 +174,11 @@ class Audit:
         horizon = self.horizon * DAY_MICROSECONDS
         if self.horizon <= UNTOUCHED:
             return _always
+        zone = self.zone
         if rollup.grain is Grain.DAY:
-            zone = self.zone
             return lambda row: local_midnight(row[0], zone) >= horizon
+        if rollup.grain is Grain.MONTH:
+            return lambda row: local_midnight(first_day(row[0]), zone) >= horizon
         if rollup.grain is Grain.QUARTER_HOUR:
             return lambda row: row[0] * QUARTER_HOUR_MICROSECONDS >= horizon
         return lambda row: row[-2] >= horizon

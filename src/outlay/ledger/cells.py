@@ -15,14 +15,15 @@ import msgspec
 
 from outlay.errors import LedgerCorrupt
 from outlay.ledger.codec import decode_lines
-from outlay.ledger.dialect import Dialect, columns
+from outlay.ledger.dialect import Dialect, column, columns
 from outlay.ledger.folding import CAPPED_DIMENSIONS, OVERFLOW, Cell, Key, Shares, measures_of
 from outlay.ledger.names import KIND_NUMBERS, intern_name
-from outlay.ledger.rollups import METERS, OTHER, ROLLUPS, WIDE, Grain, Rollup
+from outlay.ledger.rollups import FOLDED, METERS, OTHER, SOURCES, SUMMED, WIDE, Grain, Rollup
 from outlay.money import PICO_PER_MICRO
 
 IN_PYTHON: Final = (WIDE, METERS)
-IN_SQL: Final = tuple(rollup for rollup in ROLLUPS if rollup not in IN_PYTHON)
+IN_SQL: Final = tuple(rollup for rollup in FOLDED if rollup not in IN_PYTHON)
+ALL_IN_SQL: Final = (*IN_SQL, *SUMMED)
 
 Packed = tuple[int, int, int, int, int, int, int, Any]
 """(calls, sign, micro, pico, failed, unpriced, incomplete, packed lines) of an entry."""
@@ -120,7 +121,7 @@ def with_other(key: Key, id_of: Callable[[str], int]) -> Key:
 
 def key_columns(rollup: Rollup) -> tuple[str, ...]:
     """The key's columns of a rollup's table."""
-    time = {Grain.DAY: ("day",), Grain.QUARTER_HOUR: ("quarter_hour",), Grain.ALL_TIME: ()}[rollup.grain]
+    time = {Grain.ALL_TIME: ()}.get(rollup.grain, (rollup.grain.value,))
     return (*time, *rollup.dimensions)
 
 
@@ -133,6 +134,25 @@ def add_statement(dialect: Dialect, rollup: Rollup) -> str:
     """The statement that adds one cell to a rollup's table."""
     marks = ", ".join("?" * len((*key_columns(rollup), *measures_of(rollup))))
     return filled(dialect, "fold_cells", rollup).replace("{marks}", marks)
+
+
+def sum_source(dialect: Dialect, rollup: Rollup) -> str:
+    """The statement that fills a rollup's empty table from the cells of its source."""
+    source = SOURCES[rollup.name]
+    known = key_columns(source)
+    keys = [f"{column(name) if name in known else dialect.MONTH} AS {column(name)}" for name in key_columns(rollup)]
+    sums = [f"{_CELL_SUMS[name]} AS {name}" for name in measures_of(rollup)]
+    return (
+        filled(dialect, "sum_source", rollup)
+        .replace("{source}", source.name)
+        .replace("{source_cells}", ", ".join((*keys, *sums)))
+        .replace("{groups}", ", ".join(str(place + 1) for place in range(len(keys))))
+    )
+
+
+def empty_summed(rollup: Rollup) -> str:
+    """The statement that empties a rollup's table."""
+    return f"DELETE FROM {rollup.name}"  # noqa: S608  # a name of this package
 
 
 @cache
@@ -157,6 +177,7 @@ _SUMS: Final = {
     "whole": "",
     "nano": "",
 }
+_CELL_SUMS: Final = {**_SUMS, "first_at": "min(first_at)", "last_at": "max(last_at)"}
 _PICO: Final = f"((pico % {PICO_PER_MICRO} + {PICO_PER_MICRO}) % {PICO_PER_MICRO})"
 # Division in SQL truncates; taking the floored remainder away first makes it exact.
 _NORMAL: Final = {"micro": f"micro + (pico - {_PICO}) / {PICO_PER_MICRO}", "pico": _PICO}

@@ -23,6 +23,9 @@ class Dialect(Protocol):
     GREATEST: str
     """The function that gives the greatest of its arguments."""
 
+    MONTH: str
+    """The month of the column `day`, as `rollups.month_of` gives it."""
+
     def sql(self, name: str) -> str:
         """The statement of that name. A KeyError is a mistake in this package."""
         ...

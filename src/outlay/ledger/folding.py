@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from outlay.clock import QUARTER_HOUR_MICROSECONDS
-from outlay.ledger.rollups import ROLLUPS, Rollup
+from outlay.ledger.rollups import FOLDED, SOURCES, SUMMED, Grain, Rollup, month_of
 
 BLOCK_BITS: Final = 10
 """A block of the span table is 2^10 entries by seq."""
@@ -46,8 +46,8 @@ class Folded(msgspec.Struct):
 
 def fold_rows(rows: Iterable[Any], day_of: Callable[[int], int], shares_of: Callable[[bytes], Shares]) -> Folded:
     """Fold rows of the query `to_fold`; `day_of` gives the home zone's day of a quarter hour."""
-    folded = Folded({rollup.name: {} for rollup in ROLLUPS}, {})
-    tables = tuple(folded.cells[rollup.name] for rollup in ROLLUPS)
+    folded = Folded({rollup.name: {} for rollup in FOLDED}, {})
+    tables = tuple(folded.cells[rollup.name] for rollup in FOLDED)
     wide, narrow, customers, projects, teams, users, jobs, meters = tables
     days: dict[int, int] = {}
     seq = count = 0
@@ -82,7 +82,30 @@ def fold_rows(rows: Iterable[Any], day_of: Callable[[int], int], shares_of: Call
         _widen(folded.spans, seq >> BLOCK_BITS, at)
     folded.last_seq = seq
     folded.entries = count
+    for rollup in SUMMED:
+        folded.cells[rollup.name] = summed(rollup, folded.cells[SOURCES[rollup.name].name])
     return folded
+
+
+def summed(rollup: Rollup, source: Mapping[Key, Cell]) -> dict[Key, Cell]:
+    """The cells of a rollup that sums those of its source."""
+    theirs = SOURCES[rollup.name]
+    first = 0 if theirs.grain is Grain.ALL_TIME else 1
+    places = [first + theirs.dimensions.index(name) for name in rollup.dimensions]
+    cells: dict[Key, Cell] = {}
+    for key, cell in source.items():
+        own = tuple([key[place] for place in places])
+        if rollup.grain is not Grain.ALL_TIME:
+            own = (month_of(key[0]) if rollup.grain is Grain.MONTH else key[0], *own)
+        known = cells.get(own)
+        if known is None:
+            cells[own] = list(cell)
+            continue
+        for at in range(5):
+            known[at] += cell[at]
+        if rollup.spans:
+            known[5:] = min(known[5], cell[5]), max(known[6], cell[6])
+    return cells
 
 
 def _count_flaws(cell: Cell, calls: int, status: int, pricing: int) -> None:

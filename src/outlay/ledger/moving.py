@@ -16,7 +16,7 @@ from outlay.ledger.cells import key_columns
 from outlay.ledger.codec import Row as EntryRow
 from outlay.ledger.dialect import Row
 from outlay.ledger.folding import measures_of
-from outlay.ledger.rollups import ROLLUPS, Rollup
+from outlay.ledger.rollups import FOLDED, SUMMED, Rollup
 
 
 class Table(NamedTuple):
@@ -62,7 +62,7 @@ STATE: Final = (
     Table("tag_day", ("day", "interned")),
     Table("rate", ("id", "digest", "body")),
     Table("call_key", ("day", "digest", "recorded_at", "root", "root_day", "seen"), 2),
-    *map(_rollup, ROLLUPS),
+    *map(_rollup, FOLDED),
     Table("rollup_value", ("day", "dimension", "value"), 3),
     Table("checkpoint", ("day", "entries", "events", "failed", "unpriced", "incomplete", "micro", "pico", "digest")),
     Table("user_rate", ("id", "body")),
@@ -110,7 +110,10 @@ STATE: Final = (
 )
 """The tables that are replaced as a whole at the end of a move. A statement comes before its lines."""
 
-LEFT: Final = ("meta", "span", "waiter", "lease", "entry", "identity", "migration")
+LEFT: Final = (
+    *("meta", "span", "waiter", "lease", "entry", "identity", "migration", "landed"),
+    *(rollup.name for rollup in SUMMED),
+)
 """Tables that are no state of their own: made anew by a store, gone with who waits, or moved by hand here."""
 
 MOVING: Final = "outlay.moving_from"

@@ -12,18 +12,37 @@ from outlay.ledger.codec import BASES, STATUSES, Decoder
 from outlay.ledger.conditions import any_of, as_json, joined, time_conditions, value_numbers, where_conditions
 from outlay.ledger.dialect import Dialect, column, columns
 from outlay.ledger.names import KIND_NUMBERS, Names, find_name
-from outlay.ledger.rollups import METERS, OTHER, WIDE, Grain, Plan, Rollup, names_one_index, plan
+from outlay.ledger.rollups import (
+    JOB_TOTALS,
+    JOBS,
+    METERS,
+    OTHER,
+    WIDE,
+    Grain,
+    Plan,
+    Rollup,
+    first_day,
+    month_of,
+    names_one_index,
+    plan,
+    ranks,
+)
 from outlay.ledger.rules import quantity_of
-from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, scan_too_large
+from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, Tally, scan_too_large
 from outlay.model import CostQuery, CostTable
 from outlay.money import PICO_PER_MICRO
 
 TAIL_MAX: Final = 256
 """A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
 
+ALIKE_MAX: Final = 1_000
+"""How many jobs that cost as much as the last one asked for are looked at before all are."""
+
 FAR: Final = 1 << 62
 """Beyond every instant, day and seq."""
 
+_DAYS: Final = (Grain.DAY, Grain.MONTH)
+_TIMES: Final = ("day", "month", "quarter_hour")
 _NOTHING: Final[Mapping[str, object]] = {}
 # Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
 _QUARTER_HOUR: Final = (
@@ -45,6 +64,9 @@ class View(NamedTuple):
     source: Callable[[Instant | None, Instant | None, bool], tuple[str, list[object]]]
     """Where to read the entries of a range of times, folded ones only or all, and what is bound there."""
 
+    summed: bool = True
+    """Whether the rollups are kept that sum others."""
+
 
 class Reading:
     """One question, answered within one consistent view of the ledger."""
@@ -63,7 +85,8 @@ class Reading:
 
     def by_plan(self, chosen: Plan) -> str:
         """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
-        self._add_cells(chosen.rollup, chosen.since, chosen.until)
+        for piece in chosen.pieces():
+            self._add_cells(piece.rollup, piece.since, piece.until)
         if chosen.quantities is not None:
             self._add_quantities(chosen.since, chosen.until)
         self._add_edges(chosen)
@@ -75,21 +98,54 @@ class Reading:
 
     def _count_events_once(self) -> None:
         """Cells by meter count an event under each of its meters; the total counts it once."""
-        query = msgspec.structs.replace(self.query, by=(), quantities=False)
+        total = self._whole()
+        total.quantities = self.scan.total.quantities
+        self.scan.total = total
+
+    def _whole(self) -> Tally:
+        """The total of all that the query covers."""
+        query = msgspec.structs.replace(self.query, by=(), quantities=False, top=None)
         whole = Reading(self.view, self.names, query, self.zone)
-        chosen = plan(query, self.zone)
+        chosen = plan(query, self.zone, summed=self.view.summed)
         if chosen is None or whole.hides_values(chosen):
             whole.by_scan()
         else:
             whole.by_plan(chosen)
-        whole.scan.total.quantities = self.scan.total.quantities
-        self.scan.total = whole.scan.total
+        return whole.scan.total
+
+    # --- by rank
+
+    def by_rank(self, most: int) -> str | None:
+        """Answer from the cells of the jobs that may be among the `most` dearest; None where too many cost alike.
+
+        What is not folded yet moves its own jobs only: they are looked at besides, and so many more of the others.
+        """
+        unfolded = self.dialect.rows(self.connection, "to_fold_whole", self.view.folded_until)
+        tail = [self.decoder.entry(row) for row in unfolded]
+        moved = tuple({entry.event.job for entry in tail})
+        wanted = most + len(moved)
+        ranked = list(self.dialect.rows(self.connection, "dearest_jobs", (wanted + ALIKE_MAX,)))
+        least = ranked[wanted - 1][1:] if 0 < wanted <= len(ranked) else None
+        if len(ranked) == wanted + ALIKE_MAX and ranked[-1][1:] == least:
+            return None
+        jobs = {job for place, (job, *amount) in enumerate(ranked) if place < wanted or tuple(amount) == least}
+        jobs.update(value_numbers(self.dialect, self.connection, "job", moved))
+        condition = any_of(self.dialect, f"{JOBS.name}.job")
+        self._add_cells_of("cells", JOBS, ["job", "basis"], [condition], [as_json(sorted(jobs))])
+        for entry in tail:
+            self.scan.add(entry)
+        total, seen = self._whole(), self.scan.total
+        for first, last in ((seen.first_at, seen.last_at), self.dialect.only(self.connection, "jobs_span")):
+            if first is not None and last is not None:
+                total.span(first, last)
+        self.scan.total = total
+        return JOB_TOTALS.name
 
     def hides_values(self, chosen: Plan) -> bool:
         """Whether `where` names a value that the capped rollup may have counted as OTHER."""
         if not chosen.rollup.capped:
             return False
-        first, after = self._days(chosen.since, chosen.until)
+        first, after = self._days(chosen.rollup, chosen.since, chosen.until)
         for name in self.query.where:
             if name in KIND_NUMBERS:
                 other = find_name(self.dialect, self.connection, KIND_NUMBERS[name], OTHER)
@@ -102,7 +158,7 @@ class Reading:
         keys = self._key_columns(rollup)
         conditions, bindings = self._where(rollup)
         lead = rollup.dimensions[0]
-        if rollup.grain is Grain.DAY and rollup is not WIDE and lead in self.query.where:
+        if rollup.grain in _DAYS and rollup is not WIDE and lead in self.query.where:
             # Its key begins with the day: a seek on each day beats a walk over everyone's cells.
             days = as_json(self._rollup_days(rollup, since, until))
             self._add_cells_of("cells_by_day", rollup, keys, conditions, [days, *bindings])
@@ -131,6 +187,7 @@ class Reading:
             .replace("{keys}", columns(keys))
             .replace("{spans}", ", min(first_at), max(last_at)" if rollup.spans else "")
             .replace("{table}", rollup.name)
+            .replace("{time}", rollup.grain.value)
             .replace("{conditions}", joined(conditions))
         )
         spans = rollup.spans and "job" in self.query.by
@@ -169,7 +226,7 @@ class Reading:
         times = any(name in TIME_KEYS for name in self.query.by)
         columns = [name for name in self.query.by if name not in TIME_KEYS and name != "basis"]
         if times:
-            columns.append("quarter_hour" if rollup.grain is Grain.QUARTER_HOUR else "day")
+            columns.append(rollup.grain.value)
         return [*dict.fromkeys(columns), "basis"]
 
     def _where(self, rollup: Rollup) -> tuple[list[str], list[object]]:
@@ -191,22 +248,26 @@ class Reading:
     ) -> None:
         if rollup.grain is Grain.ALL_TIME:
             return
-        if rollup.grain is Grain.DAY:
-            column, (first, after) = "day", self._days(since, until)
+        column = rollup.grain.value
+        if rollup.grain in _DAYS:
+            first, after = self._days(rollup, since, until)
         else:
-            column = "quarter_hour"
             first = -FAR if since is None else since // QUARTER_HOUR_MICROSECONDS
             after = FAR if until is None else until // QUARTER_HOUR_MICROSECONDS
         conditions.append(f"{column} >= ? AND {column} < ?")
         bindings += (first, after)
 
-    def _days(self, since: Instant | None, until: Instant | None) -> tuple[int, int]:
+    def _days(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> tuple[int, int]:
+        """[first, after) in days, or in months where the rollup tells those apart."""
         first = -FAR if since is None else local_day(since, self.zone)
-        return first, FAR if until is None else local_day(until, self.zone)
+        after = FAR if until is None else local_day(until, self.zone)
+        if rollup.grain is not Grain.MONTH:
+            return first, after
+        return first if since is None else month_of(first), after if until is None else month_of(after)
 
     def _rollup_days(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> list[int]:
-        first, after = self._days(since, until)
-        text = self.dialect.sql("rollup_days").replace("{table}", rollup.name)
+        first, after = self._days(rollup, since, until)
+        text = self.dialect.sql("rollup_days").replace("{table}", rollup.name).replace("{time}", rollup.grain.value)
         return [day for (day,) in self.dialect.rows_of(self.connection, text) if first <= day < after]
 
     def _add_edges(self, chosen: Plan) -> None:
@@ -308,6 +369,8 @@ class Reading:
             return lambda number: BASES[number].value
         if name == "day":
             return lambda day: local_midnight(day, self.zone)
+        if name == "month":
+            return lambda month: local_midnight(first_day(month), self.zone)
         if name == "quarter_hour":
             return lambda quarter: quarter * QUARTER_HOUR_MICROSECONDS
         if name == "tags":
@@ -317,7 +380,7 @@ class Reading:
         return lambda number: self.names.name(self.connection, number or 0)
 
     def _group_key(self, found: dict[str, Any]) -> GroupKey:
-        instant = found.get("day", found.get("quarter_hour", 0))
+        instant = next((found[name] for name in _TIMES if name in found), 0)
         parts: list[str | int | None] = []
         for name in self.query.by:
             if name in TIME_KEYS:
@@ -331,12 +394,14 @@ class Reading:
 
 def answer(view: View, names: Names, query: CostQuery, zone: str, currency: str) -> CostTable:
     """See LedgerStore.costs."""
-    chosen = plan(query, zone)
+    chosen = plan(query, zone, summed=view.summed)
     reading = Reading(view, names, query, zone)
-    if chosen is not None and not reading.hides_values(chosen):
-        answered_by = reading.by_plan(chosen)
-    else:
-        answered_by = reading.by_scan()
+    answered_by = None
+    if query.top is not None and ranks(query) and view.summed and chosen is not None and chosen.rollup is JOBS:
+        answered_by = reading.by_rank(query.top)
+    if answered_by is None:
+        known = chosen is not None and not reading.hides_values(chosen)
+        answered_by = reading.by_plan(chosen) if known and chosen is not None else reading.by_scan()
     return reading.scan.table(currency, answered_by)
 
 

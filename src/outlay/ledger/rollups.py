@@ -1,18 +1,27 @@
 """Rollups, declared as data: what is summed ahead of a question, and which question each answers. Pure.
 
 A rollup is a table of cells: a grain of time, some dimensions, and the measures. It equals the fold of
-the entries up to a watermark; adding one means declaring it here and folding again.
+the entries up to a watermark. One that tells less apart than another equals the sum of that one's cells too, so that
+it can be added to a ledger whose entries are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, local_day, local_midnight
+from outlay.clock import (
+    QUARTER_HOUR_MICROSECONDS,
+    Instant,
+    date_to_day,
+    day_to_date,
+    local_day,
+    local_midnight,
+)
 from outlay.ledger.tallies import TIME_KEYS
 from outlay.model import CostQuery
 
@@ -27,9 +36,10 @@ INDEXED: Final = ("job", "request")
 
 
 class Grain(StrEnum):
-    """How finely a rollup tells times apart: local days of the home zone, quarter hours, or not at all."""
+    """How finely a rollup tells times apart: local days or months of the home zone, quarter hours, or not at all."""
 
     DAY = "day"
+    MONTH = "month"
     QUARTER_HOUR = "quarter_hour"
     ALL_TIME = "all_time"
 
@@ -50,12 +60,20 @@ class Rollup(msgspec.Struct, frozen=True, kw_only=True):
     by_meter: bool = False
 
 
-def _daily(dimension: str) -> Rollup:
+_EACH: Final = ("customer", "project", "team", "user")
+
+
+def _detailed(dimension: str) -> Rollup:
     return Rollup(
         name=f"rollup_{dimension}",
         grain=Grain.DAY,
         dimensions=(dimension, "provider", "service", "feature", "basis"),
     )
+
+
+def _short(dimension: str, grain: Grain) -> Rollup:
+    name = "daily" if grain is Grain.DAY else "monthly"
+    return Rollup(name=f"rollup_{name}_{dimension}", grain=grain, dimensions=(dimension, "basis"))
 
 
 WIDE: Final = Rollup(
@@ -73,38 +91,83 @@ JOBS: Final = Rollup(
 METERS: Final = Rollup(
     name="rollup_meter", grain=Grain.DAY, dimensions=("provider", "service", "meter", "basis"), by_meter=True
 )
-ROLLUPS: Final = (
-    WIDE,
-    NARROW,
-    _daily("customer"),
-    _daily("project"),
-    _daily("team"),
-    _daily("user"),
-    JOBS,
-    METERS,
-)
-"""Every rollup; the first one that covers a question answers it."""
+DETAILED: Final = tuple(map(_detailed, _EACH))
+DAILY: Final = tuple(_short(name, Grain.DAY) for name in _EACH)
+MONTHLY: Final = tuple(_short(name, Grain.MONTH) for name in _EACH)
+JOB_TOTALS: Final = Rollup(name="rollup_job_total", grain=Grain.ALL_TIME, dimensions=("job",), spans=True)
+"""It ranks jobs, and answers nothing by itself."""
+
+FOLDED: Final = (WIDE, NARROW, *DETAILED, JOBS, METERS)
+"""The rollups of which no other one is the source."""
+
+SOURCES: Final[Mapping[str, Rollup]] = {
+    **{short.name: detailed for short, detailed in zip(DAILY, DETAILED, strict=True)},
+    **{short.name: daily for short, daily in zip(MONTHLY, DAILY, strict=True)},
+    JOB_TOTALS.name: JOBS,
+}
+"""The rollup whose cells each of the others sums, by its name."""
+
+SUMMED: Final = (*DAILY, *MONTHLY, JOB_TOTALS)
+ROLLUPS: Final = (*FOLDED, *SUMMED)
+"""Every rollup, sources first."""
+
+_WITHIN_MONTHS: Final = ("month", "quarter", "year")
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """The cells of a rollup in [since, until), aligned to its grain."""
+
+    rollup: Rollup
+    since: Instant | None
+    until: Instant | None
 
 
 class Plan(msgspec.Struct, frozen=True):
     """How a question is answered: cells of `rollup` in [since, until), the rest of the range by a scan.
 
     `since` and `until` are aligned to the rollup's grain; None means unbounded. `quantities` is the
-    rollup that knows the meters' quantities, where they were asked for.
+    rollup that knows the meters' quantities, where they were asked for. `months` sums the whole months among them.
     """
 
     rollup: Rollup
     since: Instant | None
     until: Instant | None
     quantities: Rollup | None = None
+    months: Piece | None = None
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rollups and ranges that are added up."""
+        months = self.months
+        if months is None:
+            yield Piece(self.rollup, self.since, self.until)
+            return
+        yield months
+        if months.since != self.since:
+            yield Piece(self.rollup, self.since, months.since)
+        if months.until != self.until:
+            yield Piece(self.rollup, months.until, self.until)
 
     def holds(self, instant: Instant) -> bool:
         """Whether the rollup's own range covers an instant; beyond it lie the edges that a scan answers."""
         return (self.since is None or instant >= self.since) and (self.until is None or instant < self.until)
 
 
-def plan(query: CostQuery, home_zone: str) -> Plan | None:
-    """The rollup that covers a question, or None where entries must be scanned."""
+def month_of(day: int) -> int:
+    """The month of a day, in months since the year 0."""
+    found = day_to_date(day)
+    return found.year * 12 + found.month - 1
+
+
+def first_day(month: int) -> int:
+    """The first day of such a month."""
+    return date_to_day(date(month // 12, month % 12 + 1, 1))
+
+
+def plan(query: CostQuery, home_zone: str, *, summed: bool = True) -> Plan | None:
+    """The rollup that covers a question, or None where entries must be scanned.
+
+    Without `summed` the ledger does not keep the rollups yet that sum others.
+    """
     if query.as_of is not None or query.percentiles:
         return None
     times = [name for name in query.by if name in TIME_KEYS]
@@ -113,8 +176,10 @@ def plan(query: CostQuery, home_zone: str) -> Plan | None:
     if by_meter and len(query.where.get("meter", ())) > 1:
         return None  # An event with two of these meters would count twice in the total.
     foreign = bool(times) and (query.zone or home_zone) != home_zone
-    for rollup in ROLLUPS:
+    for rollup in (*DAILY, *FOLDED) if summed else FOLDED:
         if rollup.by_meter != by_meter or not needed <= set(rollup.dimensions):
+            continue
+        if rollup in DAILY and rollup.dimensions[0] not in needed:
             continue
         if not _grain_serves(rollup, query, times, foreign):
             continue
@@ -123,8 +188,33 @@ def plan(query: CostQuery, home_zone: str) -> Plan | None:
         since, until = aligned(rollup, query, home_zone)
         if since is not None and until is not None and since >= until:
             return None
-        return Plan(rollup, since, until, _quantity_rollup(rollup, query))
+        return Plan(
+            rollup, since, until, _quantity_rollup(rollup, query), _months(rollup, since, until, times, home_zone)
+        )
     return None
+
+
+def _months(
+    rollup: Rollup, since: Instant | None, until: Instant | None, times: Sequence[str], zone: str
+) -> Piece | None:
+    """The whole months in a range of days, where a rollup sums them."""
+    if rollup not in DAILY or not set(times) <= set(_WITHIN_MONTHS):
+        return None
+    first = None if since is None else month_of(local_day(since, zone) - 1) + 1
+    after = None if until is None else month_of(local_day(until, zone))
+    if first is not None and after is not None and first >= after:
+        return None
+    monthly = MONTHLY[DAILY.index(rollup)]
+    return Piece(monthly, _midnight(first, zone), _midnight(after, zone))
+
+
+def _midnight(month: int | None, zone: str) -> Instant | None:
+    return None if month is None else local_midnight(first_day(month), zone)
+
+
+def ranks(query: CostQuery) -> bool:
+    """Whether a question is for the dearest jobs of all time, of which a ranking finds the few that matter."""
+    return query.top is not None and query.by == ("job",) and not query.where and not query.quantities
 
 
 def _quantity_rollup(rollup: Rollup, query: CostQuery) -> Rollup | None:

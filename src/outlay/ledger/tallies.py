@@ -202,6 +202,7 @@ class Scan:
         times = tuple(index for index, name in enumerate(query.by) if name in TIME_KEYS)
         kept = [(key, tally) for key, tally in self.groups.items() if not tally.empty]
         kept.sort(key=lambda item: _order(item[0], item[1], times))
+        del kept[len(kept) if query.top is None else query.top :]
         return CostTable(
             by=query.by,
             rows=tuple(self._row(self._labels(key), tally, currency) for key, tally in kept),

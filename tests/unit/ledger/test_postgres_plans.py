@@ -97,8 +97,9 @@ def watched(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> Watched:
 @pytest.mark.parametrize(
     ("by", "table"),
     [
-        (("day", "user"), "rollup_user"),
-        (("customer",), "rollup_customer"),
+        (("day", "user"), "rollup_daily_user"),
+        (("day", "user", "service"), "rollup_user"),
+        (("customer",), "rollup_daily_customer"),
         (("day", "service"), "rollup_day"),
         (("meter",), "rollup_meter"),
         (("hour",), "rollup_quarter_hour"),

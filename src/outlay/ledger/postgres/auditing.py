@@ -7,7 +7,7 @@ from outlay.ledger.codec import Decoder
 from outlay.ledger.names import NameBook
 from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.accounts import Accounts
-from outlay.ledger.postgres.connections import Connections, read_meta
+from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections, read_meta
 from outlay.ledger.postgres.statements import Connection
 from outlay.model import AuditReport
 
@@ -18,7 +18,7 @@ def audit(connections: Connections, book: NameBook, zone: str, accounts: Account
     def work(connection: Connection) -> AuditReport:
         meta = read_meta(connection)
         decoder = Decoder(connection, book.at(meta.epoch))
-        audit = Audit(statements, connection, decoder, zone, meta.horizon)
+        audit = Audit(statements, connection, decoder, zone, meta.horizon, summed=meta.oldest >= SUMMED_SINCE)
         audit.findings.extend(accounts.unsound(connection, meta, decoder))
         return audit.run()
 

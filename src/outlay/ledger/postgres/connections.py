@@ -43,6 +43,9 @@ RECONNECT_SECONDS_MAX: Final = 30.0
 CONNECTIONS_MAX: Final = 16
 """How many connections a process holds at most; further threads wait for one."""
 
+SUMMED_SINCE: Final = 4
+"""From this `Meta.oldest` on the rollups that sum others are kept: an older program's fold would not add to them."""
+
 SCHEMA: Final = "outlay"
 """The schema of the database that holds the ledger."""
 
@@ -57,13 +60,15 @@ Result = TypeVar("Result")
 class Meta(msgspec.Struct, frozen=True):
     """What a transaction reads first. Entries up to (folded_xact, folded_seq) are folded into the rollups.
 
-    `xact` numbers this transaction among all of the ledger's, 0 for a reader.
+    Only programs that know the schema `oldest` use the ledger. `xact` numbers this transaction among all of the
+    ledger's, 0 for a reader.
     """
 
     epoch: int
     folded_xact: int
     folded_seq: int
     horizon: int
+    oldest: int
     xact: int = 0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from outlay.ledger.cells import (
+    ALL_IN_SQL,
     IN_PYTHON,
     IN_SQL,
     Packed,
@@ -22,9 +23,9 @@ from outlay.ledger.cells import (
 )
 from outlay.ledger.folding import Cell, Key, cap, stored
 from outlay.ledger.postgres import statements
-from outlay.ledger.postgres.connections import read_meta
+from outlay.ledger.postgres.connections import SUMMED_SINCE, read_meta
 from outlay.ledger.postgres.statements import Connection, numbered, only, rows, rows_of, run, sql
-from outlay.ledger.rollups import METERS, WIDE
+from outlay.ledger.rollups import METERS, WIDE, Rollup, month_of
 
 _WIDE_KEYS: Final = 1 + len(WIDE.dimensions)
 _Place = tuple[int, int, int, int]
@@ -39,8 +40,12 @@ def fold_chunk(connection: Connection, limit: int, day_of: Callable[[int], int],
     count, xact, seq, quarter_hours = only(connection, "fold_chunk", (*since, below, limit))
     if not count:
         return 0
-    chunk = (*since, xact, seq, quarter_hours, [day_of(quarter_hour) for quarter_hour in quarter_hours])
-    cells: dict[str, dict[Key, Cell]] = {WIDE.name: _fold_in_sql(connection, chunk)}
+    days = [day_of(quarter_hour) for quarter_hour in quarter_hours]
+    chunk = (*since, xact, seq, quarter_hours, days)
+    summed = meta.oldest >= SUMMED_SINCE
+    cells: dict[str, dict[Key, Cell]] = {
+        WIDE.name: _fold_in_sql(connection, (*chunk, [*map(month_of, days)]), ALL_IN_SQL if summed else IN_SQL)
+    }
     cells[WIDE.name] = _capped(connection, cells[WIDE.name], values_a_day)
     cells[METERS.name] = sum_meters(_places(rows(connection, "fold_lines", chunk)), bytes)
     for rollup in IN_PYTHON:
@@ -52,8 +57,8 @@ def fold_chunk(connection: Connection, limit: int, day_of: Callable[[int], int],
     return int(count)
 
 
-def _fold_in_sql(connection: Connection, chunk: tuple[Any, ...]) -> dict[Key, Cell]:
-    added = ", ".join(filled(statements, "fold_added", rollup) for rollup in IN_SQL)
+def _fold_in_sql(connection: Connection, chunk: tuple[Any, ...], rollups: Iterable[Rollup]) -> dict[Key, Cell]:
+    added = ", ".join(filled(statements, "fold_added", rollup) for rollup in rollups)
     found = rows_of(connection, sql("fold").replace("{added}", added), chunk)
     return {row[:_WIDE_KEYS]: cell_of(row[_WIDE_KEYS:]) for row in found}
 

@@ -1,8 +1,8 @@
 """Making a ledger in a database, and bringing an older one up to date while older programs go on.
 
 There are two lists. What a program adds before it runs (`migrations/pre`) leaves older programs working: it is run
-when the first new program opens the ledger. What only takes away (`migrations/post`) is applied by `finish`, once no
-older program runs any more; from then on older ones are refused by name.
+when the first new program opens the ledger. What older programs would break (`migrations/post`) is applied by
+`finish`, once none of them runs any more; from then on they are refused by name.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Final
 import psycopg
 
 from outlay.errors import InvalidInput, LedgerError, SchemaTooNew
-from outlay.ledger.postgres.connections import Connections
+from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections
 from outlay.ledger.postgres.failures import translate
 from outlay.ledger.postgres.statements import Connection, first, only, run, script, scripts, sql
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
+FINISH_SECONDS_MAX: Final = 3_600
+"""How long one statement of a post migration may take."""
+
 OLDEST_SERVER: Final = 13
 """PostgreSQL's major version that the statements need: 64-bit transaction numbers."""
 
@@ -74,7 +77,9 @@ def _migrate(connection: Connection, address: str, currency: str, zone: str) -> 
         connection.execute(sql("begin_ledger"))
         connection.execute(script("schema.sql"))
         connection.execute(script("functions.sql"))
-        run(connection, "insert_meta", (currency, zone, SCHEMA_VERSION, 1))
+        run(connection, "insert_meta", (currency, zone, SCHEMA_VERSION, SUMMED_SINCE))
+        for name in scripts("post"):
+            run(connection, "note_migration", (f"post/{name}",))
     for name in scripts("pre"):
         if standing and standing < version_of(name) <= SCHEMA_VERSION:
             connection.execute(script("migrations", "pre", name))
@@ -83,9 +88,11 @@ def _migrate(connection: Connection, address: str, currency: str, zone: str) -> 
 
 
 def finish(connections: Connections) -> list[str]:
-    """Apply what takes away what no program needs any more; older programs are refused from then on."""
+    """Apply what older programs would break; they are refused from then on. Writers go on meanwhile, folds wait."""
 
     def work(connection: Connection, _: object) -> list[str]:
+        connection.execute(f"SET LOCAL statement_timeout = '{FINISH_SECONDS_MAX}s'")
+        run(connection, "lock_fold")
         applied = []
         for name in scripts("post"):
             if version_of(name) <= SCHEMA_VERSION and first(connection, "is_noted", (f"post/{name}",)) is None:
@@ -95,7 +102,7 @@ def finish(connections: Connections) -> list[str]:
                 applied.append(name)
         return applied
 
-    return connections.write(work, alone=True)
+    return connections.write(work)
 
 
 def version_of(name: str) -> int:

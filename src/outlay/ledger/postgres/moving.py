@@ -9,11 +9,14 @@ from typing import Any, Final
 
 from psycopg import RawServerCursor
 
+from outlay.ledger.cells import empty_summed, sum_source
 from outlay.ledger.dialect import Row, columns
 from outlay.ledger.moving import ENTRY, MOVING, STATE, Filling, Position, Snapshot, Table
+from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import Connections, Meta, read_meta
 from outlay.ledger.postgres.partitions import Partitions
 from outlay.ledger.postgres.statements import Connection, first, only, rows, run
+from outlay.ledger.rollups import SUMMED
 
 _AT_A_TIME: Final = 5_000
 
@@ -93,6 +96,9 @@ class PostgresMover:
                 connection.execute(f"DELETE FROM {table.name}")  # noqa: S608  # a name of this package
             run(connection, "drop_waiters")
             fill(_Fill(connection))
+            for rollup in SUMMED:
+                connection.execute(empty_summed(rollup))
+                connection.execute(sum_source(statements, rollup))
             bound = (position.currency, position.zone, position.epoch, position.last_seq, position.horizon, meta.xact)
             run(connection, "set_meta", bound)
             only(connection, "set_entry_seq", (position.last_seq, position.last_seq))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from outlay.clock import Instant
 from outlay.ledger.names import NameBook
 from outlay.ledger.postgres import statements
-from outlay.ledger.postgres.connections import Connections, read_meta
+from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections, read_meta
 from outlay.ledger.postgres.folder import Folder
 from outlay.ledger.postgres.statements import Connection, only
 from outlay.ledger.querying import TAIL_MAX, View, answer
@@ -23,7 +23,8 @@ def costs(connections: Connections, book: NameBook, folder: Folder, query: CostQ
     def work(connection: Connection) -> CostTable:
         meta = read_meta(connection)
         last = int(only(connection, "last_seq")[0])
-        view = View(statements, connection, (meta.folded_xact, meta.folded_seq), last, _source)
+        folded_until, summed = (meta.folded_xact, meta.folded_seq), meta.oldest >= SUMMED_SINCE
+        view = View(statements, connection, folded_until, last, _source, summed)
         return answer(view, book.at(meta.epoch), query, folder.zone, currency)
 
     return connections.read(work)

@@ -19,6 +19,9 @@ from outlay.ledger.dialect import Row, named_statements
 
 LEAST: str = "least"
 GREATEST: str = "greatest"
+MONTH: str = (
+    "(extract(year FROM date '1970-01-01' + day) * 12 + extract(month FROM date '1970-01-01' + day))::integer - 1"
+)
 
 Connection = psycopg.Connection[Row]
 

@@ -8,8 +8,11 @@ from typing import Final
 
 import apsw
 
+from outlay.ledger.cells import empty_summed, sum_source
 from outlay.ledger.dialect import Row, column, columns
 from outlay.ledger.moving import ENTRY, IDENTITY, MOVING, STATE, Filling, Position, Snapshot, Table
+from outlay.ledger.rollups import SUMMED
+from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, read_meta
 from outlay.ledger.sqlite.statements import first, only, sql
 
@@ -97,6 +100,9 @@ class SqliteMover:
                 connection.execute(f"DELETE FROM {table.name}")  # noqa: S608  # a name of this package
             connection.execute(sql("drop_waiters"))
             fill(_Fill(connection))
+            for rollup in SUMMED:
+                connection.execute(empty_summed(rollup))
+                connection.execute(sum_source(statements, rollup))
             connection.execute(sql("make_spans"))
             bound = (position.currency, position.zone, position.epoch, position.last_seq, position.horizon)
             connection.execute(sql("set_meta"), bound)

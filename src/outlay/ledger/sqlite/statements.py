@@ -13,11 +13,15 @@ from outlay.ledger.dialect import Row, named_statements
 
 LEAST: str = "min"
 GREATEST: str = "max"
+MONTH: str = (
+    "CAST(strftime('%Y', day * 86400, 'unixepoch') AS INTEGER) * 12"
+    " + CAST(strftime('%m', day * 86400, 'unixepoch') AS INTEGER) - 1"
+)
 _FILES: Final = ("queries.sql", "budgets.sql", "serving.sql", "retention.sql", "moving.sql")
 Executes = apsw.Connection | apsw.Cursor
 """What a statement is executed on: a cursor that is used again spares the making of one."""
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 
 def schema() -> str:

@@ -29,3 +29,9 @@ SELECT setval('outlay.entry_seq', greatest(?::bigint, 1), ?::bigint > 0)
 -- name: numbered_tables
 SELECT attrelid::regclass::text, attname::text, pg_get_serial_sequence(attrelid::regclass::text, attname)
 FROM pg_attribute WHERE attidentity <> '' AND attrelid::regclass::text = ANY(?::text[])
+
+-- name: sum_source
+INSERT INTO {table} ({keys}, {measures})
+SELECT {keys}, {normal} FROM (
+    SELECT {source_cells} FROM {source} GROUP BY {groups}
+) AS summed

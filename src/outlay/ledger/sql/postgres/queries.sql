@@ -22,7 +22,7 @@ WITH own AS (
     ON CONFLICT (client) DO UPDATE SET xact = excluded.xact, at = excluded.at
     RETURNING xact
 )
-SELECT epoch, folded_xact, folded_seq, horizon, own.xact FROM meta, own
+SELECT epoch, folded_xact, folded_seq, horizon, oldest, own.xact FROM meta, own
 
 -- name: begin_alone
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
@@ -37,7 +37,7 @@ WITH own AS (
     ON CONFLICT (client) DO UPDATE SET xact = excluded.xact, at = excluded.at
     RETURNING xact
 )
-SELECT epoch, folded_xact, folded_seq, horizon, own.xact FROM meta, own
+SELECT epoch, folded_xact, folded_seq, horizon, oldest, own.xact FROM meta, own
 
 -- The lock lets no partition be dropped between the first statement's view and the last's.
 -- name: begin_reading
@@ -70,7 +70,7 @@ INSERT INTO meta (one, currency, zone, epoch, folded_xact, folded_seq, horizon, 
 VALUES (1, ?, ?, 1, 0, 0, -1000000, 0, ?, ?)
 
 -- name: meta
-SELECT epoch, folded_xact, folded_seq, horizon FROM meta
+SELECT epoch, folded_xact, folded_seq, horizon, oldest FROM meta
 
 -- name: currency_and_zone
 SELECT currency, zone FROM meta
@@ -284,19 +284,27 @@ FROM {table} WHERE {conditions} GROUP BY {keys}
 -- name: cells_by_day
 SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico) {spans}
 FROM {table}
-WHERE day = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::integer)) AND {conditions} GROUP BY {keys}
+WHERE {time} = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::integer)) AND {conditions} GROUP BY {keys}
 
 -- name: quarter_hours
 SELECT min(quarter_hour), max(quarter_hour) FROM rollup_quarter_hour
+
+-- name: dearest_jobs
+SELECT job, micro, pico FROM rollup_job_total
+WHERE events <> 0 OR failed <> 0 OR unpriced <> 0 OR incomplete <> 0 OR micro <> 0 OR pico <> 0
+ORDER BY micro DESC, pico DESC LIMIT ?
+
+-- name: jobs_span
+SELECT min(first_at), max(last_at) FROM rollup_job_total
 
 -- name: quantity_cells
 SELECT {keys}, meter, sum(whole), sum(nano) FROM rollup_meter WHERE {conditions} GROUP BY {keys}, meter
 
 -- name: rollup_days
 WITH RECURSIVE days (day) AS (
-    SELECT min(day) FROM {table}
+    SELECT min({time}) FROM {table}
     UNION ALL
-    SELECT (SELECT min({table}.day) FROM {table} WHERE {table}.day > days.day) FROM days WHERE days.day IS NOT NULL
+    SELECT (SELECT min({table}.{time}) FROM {table} WHERE {table}.{time} > days.day) FROM days WHERE days.day IS NOT NULL
 )
 SELECT day FROM days WHERE day IS NOT NULL
 
@@ -466,13 +474,15 @@ FROM chunk
 WITH chunk AS MATERIALIZED (
     SELECT
         seq, xact, occurred_from, coalesce(occurred_to, occurred_from) AS occurred_to, home.quarter_hour, home.day,
-        provider, service, operation, feature, environment, status, basis, customer, project, team, "user",
+        home.month, provider, service, operation, feature, environment, status, basis, customer, project, team, "user",
         coalesce(job, 0) AS job, sign * calls AS events,
         CASE WHEN status = 1 THEN sign * calls ELSE 0 END AS failed,
         CASE WHEN pricing = 2 THEN sign * calls ELSE 0 END AS unpriced,
         CASE WHEN pricing = 1 THEN sign * calls ELSE 0 END AS incomplete,
         sign * micro AS micro, sign * pico AS pico
-    FROM entry JOIN (SELECT unnest(?5::integer[]) AS quarter_hour, unnest(?6::integer[]) AS day) AS home
+    FROM entry JOIN (
+        SELECT unnest(?5::integer[]) AS quarter_hour, unnest(?6::integer[]) AS day, unnest(?7::integer[]) AS month
+    ) AS home
     ON home.quarter_hour = (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000
     WHERE (xact, seq) > (?1, ?2) AND (xact, seq) <= (?3, ?4)
 ), {added}

@@ -32,3 +32,9 @@ SELECT seq >> 10, min(occurred_from), max(occurred_from) FROM entry GROUP BY 1
 
 -- name: set_meta
 UPDATE meta SET currency = ?1, zone = ?2, epoch = ?3, watermark = ?4, horizon = ?5
+
+-- name: sum_source
+INSERT INTO {table} ({keys}, {measures})
+SELECT {keys}, {normal} FROM (
+    SELECT {source_cells} FROM {source} GROUP BY {groups}
+) AS summed

@@ -164,13 +164,13 @@ ON CONFLICT ({keys}) DO UPDATE SET {additions}
 
 -- name: fold_tables
 CREATE TEMP TABLE IF NOT EXISTS fold_entry (
-    seq INTEGER PRIMARY KEY, occurred_from INTEGER, occurred_to INTEGER, quarter_hour INTEGER, day INTEGER,
+    seq INTEGER PRIMARY KEY, occurred_from INTEGER, occurred_to INTEGER, quarter_hour INTEGER, day INTEGER, month INTEGER,
     provider INTEGER, service INTEGER, operation INTEGER, feature INTEGER, environment INTEGER,
     status INTEGER, basis INTEGER, customer INTEGER, project INTEGER, team INTEGER, user INTEGER, job INTEGER,
     pricing INTEGER, sign INTEGER,
     events INTEGER, failed INTEGER, unpriced INTEGER, incomplete INTEGER, micro INTEGER, pico INTEGER, lines BLOB
 );
-CREATE TEMP TABLE IF NOT EXISTS fold_day (quarter_hour INTEGER PRIMARY KEY, day INTEGER NOT NULL)
+CREATE TEMP TABLE IF NOT EXISTS fold_day (quarter_hour INTEGER PRIMARY KEY, day INTEGER NOT NULL, month INTEGER NOT NULL)
 
 -- name: fold_cells_table
 CREATE TEMP TABLE IF NOT EXISTS fold_{table} ({columns})
@@ -181,13 +181,13 @@ FROM (SELECT occurred_from FROM main.entry WHERE seq > ? ORDER BY seq LIMIT ?)
 EXCEPT SELECT quarter_hour FROM temp.fold_day
 
 -- name: fold_add_day
-INSERT INTO temp.fold_day (quarter_hour, day) VALUES (?, ?)
+INSERT INTO temp.fold_day (quarter_hour, day, month) VALUES (?, ?, ?)
 
 -- name: fold_take
 DELETE FROM temp.fold_entry;
 INSERT INTO temp.fold_entry
 SELECT
-    seq, occurred_from, coalesce(occurred_to, occurred_from), fold_day.quarter_hour, fold_day.day,
+    seq, occurred_from, coalesce(occurred_to, occurred_from), fold_day.quarter_hour, fold_day.day, fold_day.month,
     provider, service, operation, feature, environment, status, basis, customer, project, team, user,
     coalesce(job, 0), pricing, sign,
     sign * calls, iif(status = 1, sign * calls, 0), iif(pricing = 2, sign * calls, 0), iif(pricing = 1, sign * calls, 0),
@@ -244,19 +244,27 @@ FROM {table} WHERE {conditions} GROUP BY {keys}
 
 -- name: cells_by_day
 SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico) {spans}
-FROM json_each(?) AS days CROSS JOIN {table} ON {table}.day = days.value AND {conditions} GROUP BY {keys}
+FROM json_each(?) AS days CROSS JOIN {table} ON {table}.{time} = days.value AND {conditions} GROUP BY {keys}
 
 -- name: quarter_hours
 SELECT min(quarter_hour), max(quarter_hour) FROM rollup_quarter_hour
+
+-- name: dearest_jobs
+SELECT job, micro, pico FROM rollup_job_total
+WHERE events <> 0 OR failed <> 0 OR unpriced <> 0 OR incomplete <> 0 OR micro <> 0 OR pico <> 0
+ORDER BY micro DESC, pico DESC LIMIT ?
+
+-- name: jobs_span
+SELECT min(first_at), max(last_at) FROM rollup_job_total
 
 -- name: quantity_cells
 SELECT {keys}, meter, sum(whole), sum(nano) FROM rollup_meter WHERE {conditions} GROUP BY {keys}, meter
 
 -- name: rollup_days
 WITH RECURSIVE days (day) AS (
-    SELECT min(day) FROM {table}
+    SELECT min({time}) FROM {table}
     UNION ALL
-    SELECT (SELECT min(day) FROM {table} WHERE day > days.day) FROM days WHERE days.day IS NOT NULL
+    SELECT (SELECT min({time}) FROM {table} WHERE {time} > days.day) FROM days WHERE days.day IS NOT NULL
 )
 SELECT day FROM days WHERE day IS NOT NULL
 

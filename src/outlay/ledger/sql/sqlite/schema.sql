@@ -443,3 +443,121 @@ CREATE TABLE note (
 CREATE INDEX note_at ON note (kind, at);
 
 CREATE INDEX note_live ON note (kind, at) WHERE live = 1;
+
+-- Rollups that sum others, for the questions of who cost most: by day, by month since the year 0, and of each job.
+CREATE TABLE rollup_daily_customer (
+    day INTEGER NOT NULL,
+    customer INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, customer, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_daily_project (
+    day INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, project, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_daily_team (
+    day INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, team, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_daily_user (
+    day INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (day, user, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_monthly_customer (
+    month INTEGER NOT NULL,
+    customer INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (month, customer, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_monthly_project (
+    month INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (month, project, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_monthly_team (
+    month INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (month, team, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_monthly_user (
+    month INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (month, user, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_job_total (
+    job INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (job)
+) STRICT, WITHOUT ROWID;
