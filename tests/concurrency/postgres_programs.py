@@ -37,7 +37,13 @@ class Child:
         self.dice = random.Random(seed)
         self.out = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.number = 0
-        self.ending = False
+        self.parent = os.getppid()
+        self.ended = False
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is told to end, or nobody is left who would tell it."""
+        return self.ended or os.getppid() != self.parent
 
     def run(self) -> None:
         """Make calls; where the ledger fails, the same call is made again, as a program would."""
@@ -55,7 +61,7 @@ class Child:
                     time.sleep(0.05)
 
     def _end(self, *_: object) -> None:
-        self.ending = True
+        self.ended = True
 
     def note(self, what: str, id: str) -> None:
         os.write(self.out, f"{what} {id}\n".encode())
