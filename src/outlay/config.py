@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: dict[str, Any] = {}
     gateway: dict[str, Any] = {}
     alerts: dict[str, Any] = {}
+    aws: dict[str, Any] = {}
     mail: dict[str, Any] = {}
     reports: dict[str, Any] = {}
 
