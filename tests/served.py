@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 import outlay
+from outlay.faces.gateway.settings import GatewaySettings
 from outlay.faces.server.app import create_app
 from outlay.faces.server.settings import ServerSettings
 
@@ -21,8 +22,16 @@ STARTS_WITHIN_S = 20
 class Served:
     """A server that runs. `stop` and `start` again to be away for a while, on the same port."""
 
-    def __init__(self, ledger: outlay.Ledger, settings: ServerSettings | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        ledger: outlay.Ledger,
+        settings: ServerSettings | None = None,
+        port: int = 0,
+        gateway: GatewaySettings | None = None,
+    ) -> None:
         self.ledger = ledger
+        self.gateway = gateway
+        self.service: Any = None
         self.settings = settings or ServerSettings()
         self.port = port or free_port()
         self._server: uvicorn.Server | None = None
@@ -34,8 +43,9 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        service: Any = create_app(self.ledger, self.settings)
-        config = uvicorn.Config(service, port=self.port, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
+        service = self.service = create_app(self.ledger, self.settings, self.gateway)
+        app: Any = service
+        config = uvicorn.Config(app, port=self.port, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
         server = self._server = uvicorn.Server(config)
         started = threading.Event()
 
@@ -69,9 +79,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(ledger: outlay.Ledger, settings: ServerSettings | None = None) -> Iterator[Served]:
+def served(
+    ledger: outlay.Ledger, settings: ServerSettings | None = None, gateway: GatewaySettings | None = None
+) -> Iterator[Served]:
     """A server over a ledger, stopped at the end of the block."""
-    server = Served(ledger, settings)
+    server = Served(ledger, settings, gateway=gateway)
     server.start()
     try:
         yield server

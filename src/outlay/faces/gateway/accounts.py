@@ -170,7 +170,9 @@ class Accounts:
             return None
         asked = held.taken.ask.event
         first, *others = self._ledger.calls_found(found, fields)
-        if is_unsure(found, exchange.status_code, exchange.error):
+        capped = any(limit.hard for limit in held.taken.ask.limits)
+        if capped and is_unsure(found, exchange.status_code, exchange.error):
+            # Under a cap what is not known stands at its worst; else it is kept without a price, and said.
             first.update(usage=at_worst(found.usage, held.most), basis=Basis.ESTIMATED)
             if exchange.status_code is None and exchange.error != CLOSED:
                 first["status"] = Status.UNSETTLED
