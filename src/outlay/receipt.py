@@ -88,6 +88,7 @@ class Receipt(msgspec.Struct, eq=False):
         body["tags"] = dict(self.event.tags)
         for name in (*ATTRIBUTIONS, "step", "error"):
             body[name] = getattr(self.event, name)
+        body["duration_s"] = None if self.event.duration_s is None else str(self.event.duration_s)
         if self.corrected:
             body["versions"] = len(self.versions)
         if self.outcome == CANCELLED:

@@ -8,6 +8,13 @@ MODULES: Final = (
     "entry",
     "overview",
     "explore",
+    "jobs",
+    "people",
+    "budgets",
+    "alerts",
+    "ahead",
+    "prices",
+    "settings",
     "drawing",
 )
 """The modules of this package that have `PAGES`, in order."""

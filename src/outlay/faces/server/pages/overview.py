@@ -164,12 +164,15 @@ def table_of(visit: Visit, found: Mapping[str, Any], by: str, period: Period, mo
     )
 
 
-def spend_chart(visit: Visit, period: Period, split: str, step: str = "") -> list[Any]:
-    """Spend over time, drawn when the page stands."""
+def spend_chart(
+    visit: Visit, period: Period, split: str, step: str = "", extra: Sequence[tuple[str, str]] = ()
+) -> list[Any]:
+    """Spend over time, drawn when the page stands; `extra` are filters beside the address's own."""
     chosen = checked_step(step, period.days)
     since, last = period.since, period.until - timedelta(days=1)
-    query = [*visit.where(), ("since", str(since)), ("until", str(last)), ("step", chosen), ("split", split)]
-    csv = [*visit.where(), ("since", str(since)), ("until", str(period.until)), ("by", chosen), ("by", split)]
+    where = [*visit.where(), *extra]
+    query = [*where, ("since", str(since)), ("until", str(last)), ("step", chosen), ("split", split)]
+    csv = [*where, ("since", str(since)), ("until", str(period.until)), ("by", chosen), ("by", split)]
     label = f"Spend by {chosen}" + (f" and {split}" if split else "") + f", {period.label}"
     return [
         Chart(source=address("/charts/spend", query), label=label, height=300, csv=address("/csv/costs", csv)),

@@ -143,13 +143,20 @@ class Visit:
         """The range of days that the address names. Raises InvalidInput `bad_time`."""
         since, until = self.query.get("since", ""), self.query.get("until", "")
         if since or until:
-            first = _date(since) if since else self.today - timedelta(days=29)
-            last = _date(until) if until else self.today
-            if last < first:
-                raise InvalidInput("the last day lies before the first", code="time_reversed", field="until")
-            return Period("", f"{first} to {last}" if first != last else str(first), first, last + timedelta(days=1))
+            return self.between(since or str(self.today - timedelta(days=29)), until or str(self.today))
         name = self.query.get("period", default)
         return period_named(name if name in PERIODS else default, self.today)
+
+    def between(self, since: str, until: str) -> Period:
+        """The days from the first to the last, both of them in it. Raises InvalidInput `bad_time`."""
+        first, last = _date(since), _date(until)
+        if last < first:
+            raise InvalidInput("the last day lies before the first", code="time_reversed", field="until")
+        return Period("", f"{first} to {last}" if first != last else str(first), first, last + timedelta(days=1))
+
+    def day_of(self, text: str) -> date:
+        """The ledger's day of a time."""
+        return day_to_date(local_day(to_instant(text), self.facts.zone))
 
     def where(self) -> list[tuple[str, str]]:
         """The filters of the address, as the routes take them."""

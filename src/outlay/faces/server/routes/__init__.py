@@ -17,6 +17,7 @@ MODULES: Final[tuple[str, ...]] = (
     "reports",
     "analysis",
     "views",
+    "access_keys",
     "changes",
     "documents",
 )
