@@ -59,6 +59,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     amount: int
     fingerprint: bytes
     account: str
+    sub_account: str
     month: str
     day_from: Instant
 
@@ -147,6 +148,7 @@ def standing_charges(
             entry.rating.amount,
             entry.fingerprint,
             str(account),
+            event.tags.get("account", ""),
             str(month) or to_datetime(event.occurred_from).date().isoformat()[:7],
             event.occurred_from,
         )
@@ -243,7 +245,8 @@ def taken_back(
         if named(key):
             continue
         day = local_day(before.day_from, statement.zone)
-        if any(statement.covers(provider, before.account, before.month, day) for provider in statement.providers):
+        about = (before.account, before.sub_account, before.month, day)
+        if any(statement.covers(provider, *about) for provider in statement.providers):
             yield before
 
 

@@ -31,9 +31,9 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 class KeptStatement(msgspec.Struct, frozen=True, kw_only=True):
     """A bill as it was taken in. `number` counts them in order.
 
-    With `whole` it replaces all that earlier bills said of its providers, accounts (any, where it names none) and
-    invoices' months from `cover_from` to before `cover_to` (days since 1970-01-01); else only what it names itself.
-    `totals` are the sums of its rows by currency, exactly.
+    With `whole` it replaces all that earlier bills said of its providers, accounts (any, where it names none), sub
+    accounts (the same) and invoices' months from `cover_from` to before `cover_to` (days since 1970-01-01); else
+    only what it names itself. `totals` are the sums of its rows by currency, exactly.
     """
 
     id: str
@@ -42,6 +42,7 @@ class KeptStatement(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     providers: tuple[str, ...]
     accounts: tuple[str, ...]
+    sub_accounts: tuple[str, ...]
     months: tuple[str, ...]
     whole: bool
     day_from: int
@@ -58,14 +59,15 @@ class KeptStatement(msgspec.Struct, frozen=True, kw_only=True):
 
     def replaces(self, group: BilledGroup) -> bool:
         """Whether an earlier bill's group gives way to this one, though this one may not name it."""
-        return self.covers(group.provider, group.account, group.bill_month, group.day)
+        return self.covers(group.provider, group.account, group.sub_account, group.bill_month, group.day)
 
-    def covers(self, provider: str, account: str, month: str, day: int) -> bool:
+    def covers(self, provider: str, account: str, sub_account: str, month: str, day: int) -> bool:
         """Whether this bill is the last word on what was charged so."""
         if not self.whole or provider not in self.providers or month not in self.months:
             return False
-        known = not self.accounts or not account or account in self.accounts
-        return known and self.cover_from <= day < self.cover_to
+        own = not self.accounts or not account or account in self.accounts
+        sub = not self.sub_accounts or not sub_account or sub_account in self.sub_accounts
+        return own and sub and self.cover_from <= day < self.cover_to
 
 
 def statements(store: LedgerStore) -> list[KeptStatement]:

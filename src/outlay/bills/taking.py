@@ -24,7 +24,7 @@ from outlay.money import Money
 
 CHARGED: Final = "charged"
 WAITING: Final = "waiting"
-RESTATES: Final = ("rows", "period")
+RESTATES: Final = ("auto", "rows", "period")
 BATCH: Final = 10_000
 ExchangeOn = Callable[[str, date], ExchangeRate]
 """The rate of a currency on a day, raising InvalidInput where there is none."""
@@ -153,12 +153,12 @@ def import_rows(
     Dates are local to `zone`. `metered` names providers or provider/service whose rows always wait, beside those
     that the ledger has measured in the month of the row. With `restates` "period" the statement replaces all that
     earlier ones said of its provider, accounts and invoices' months (or of the days `covers`, end exclusive), with
-    "rows" only what it names itself. `digest` tells the same file again (else the rows do). Importing the same again
-    changes nothing. Raises InvalidInput `empty_statement`, `bad_choice`, or `currency_mismatch` for a row in another
-    currency than the ledger's without `exchange_on`.
+    "rows" only what it names itself; "auto" is "period" for one that begins with its invoice's month. `digest` tells
+    the same file again (else the rows do). Importing the same again changes nothing. Raises InvalidInput
+    `empty_statement`, `bad_choice`, or `currency_mismatch` for a row in another currency without `exchange_on`.
     """
     if restates not in RESTATES:
-        raise InvalidInput(f"a statement restates rows or its period, not {restates[:40]!r}", code="bad_choice")
+        raise InvalidInput(f"a statement restates auto, rows or period, not {restates[:40]!r}", code="bad_choice")
     if not digest:
         rows = list(rows)
         digest = _digest(rows)
@@ -177,7 +177,7 @@ def import_rows(
     checked = _checked(rows, store.currency, exchange_on)
     statement = _take_all(taking, checked, digest, covers)
     groups = taking.grouping.finished(exchange_on)
-    document = _document(taking, statement, groups, format, restates == "period", covers)
+    document = _document(taking, statement, groups, format, _is_whole(restates, groups), covers)
     done = _charge_all(taking, statement, document, groups)
     kept.keep(
         store, msgspec.structs.replace(document, group_chunks=kept.keep_groups(store, digest, groups, taking.now))
@@ -227,6 +227,14 @@ def _batch(rows: Iterator[BilledRow]) -> list[BilledRow]:
     return [row for _, row in zip(range(BATCH), rows)]  # noqa: B905 - the shorter one ends it, as it should
 
 
+def _is_whole(restates: str, groups: Sequence[BilledGroup]) -> bool:
+    """Whether a statement says all of its invoices so far: a file of one later day does not."""
+    if restates != "auto":
+        return restates == "period"
+    month = max(group.bill_month for group in groups)
+    return days_of(groups)[0] <= date_to_day(date.fromisoformat(f"{month}-01"))
+
+
 def _document(
     taking: Taking,
     statement: Statement,
@@ -251,6 +259,7 @@ def _document(
         format=format,
         providers=tuple(sorted({group.provider for group in groups})),
         accounts=tuple(sorted({group.account for group in groups if group.account})),
+        sub_accounts=tuple(sorted({group.sub_account for group in groups if group.sub_account})),
         months=tuple(sorted(months)),
         whole=whole,
         day_from=day_from,

@@ -88,11 +88,14 @@ def test_a_bad_row_of_a_bill_is_rejected_and_the_rest_is_charged(tmp_path: Path)
     assert (rejected["line"], rejected["raw"]) == (9, "2025-11-01,RDS,x,free,1,hours")
 
 
-def test_a_bill_in_another_currency_is_rejected_line_by_line(tmp_path: Path) -> None:
+def test_a_bill_in_another_currency_is_converted_and_what_has_no_rate_rejected_line_by_line(tmp_path: Path) -> None:
     (tmp_path / "bill.csv").write_text(
-        "Date,Service,Resource,Cost,Usage,Unit,Currency\n2025-11-01,RDS,x,1,1,hours,EUR\n"
+        "Date,Service,Resource,Cost,Usage,Unit,Currency\n"
+        "2024-01-05,RDS,x,100,1,hours,EUR\n2024-01-05,RDS,y,1,1,hours,XAU\n"
     )
-    assert run_json("import", "bill.csv", code=Exit.FINDING)["rejected_by_reason"] == {"currency_mismatch": 1}
+    done = run_json("import", "bill.csv", code=Exit.FINDING)
+    assert done["rejected_by_reason"] == {"no_exchange_rate": 1}
+    assert (done["rows_charged"], done["cost_booked"]) == (1, "109.21")  # the ECB's 1 EUR = 1.0921 USD of that Friday
 
 
 def test_a_folder_of_daily_files_is_booked_once_with_its_bad_lines_kept(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from outlay.api import Ledger
 
 UTC: Final = "UTC"
+AUTO: Final = "auto"
 PERIOD: Final = "period"
 ROWS: Final = "rows"
 
@@ -53,7 +54,7 @@ def book_tables(book: Ledger, tables: Sequence[TableFile], whole: bool, to: Book
             source=source,
             zone=UTC,
             metered=to.metered,
-            restates=to.restates or (PERIOD if whole else ROWS),
+            restates=to.restates or (AUTO if whole else ROWS),
             digest=digest_of(files),
             format=format.value,
             columns=columns,
@@ -67,6 +68,20 @@ def book_body(
 ) -> ImportedStatement | None:
     """Book a cost API's answer; None where it holds no row."""
     return book_rows(book, rows_of_body(body, source), source, body_format(body) or Format.SEEDS, to, covers=covers)
+
+
+def book_statement(
+    book: Ledger, found: Iterable[BilledRow | BadLine], source: str, zone: str | None, to: Booking
+) -> ImportedStatement | None:
+    """Book a bill of the seeds' form, whose dates are local to `zone`; None where it holds no row."""
+    return _booked(
+        book,
+        _usable(book, _counted(found, to), source, to),
+        source=source,
+        zone=zone,
+        metered=to.metered,
+        restates=to.restates or ROWS,
+    )
 
 
 def book_rows(

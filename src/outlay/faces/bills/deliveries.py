@@ -31,7 +31,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     tables: list[TableFile]
     bodies: list[tuple[str, Any]]
-    others: list[Path]
+    others: list[tuple[str, Path]]
     whole: bool
 
 
@@ -39,7 +39,7 @@ class Delivery(msgspec.Struct, frozen=True):
 def delivered(address: str) -> Iterator[Delivery]:
     """What lies at an address, copied near where it is far. Raises as `files_at`, or InvalidInput `no_such_file`."""
     if address == STANDARD_INPUT:
-        yield Delivery([], [], [Path(STANDARD_INPUT)], whole=False)
+        yield Delivery([], [], [(STANDARD_INPUT, Path(STANDARD_INPUT))], whole=False)
         return
     with ExitStack() as copies:
         names = files_at(address)
@@ -48,7 +48,7 @@ def delivered(address: str) -> Iterator[Delivery]:
             names = _of_manifests(address, names, manifests, copies)
         tables: list[TableFile] = []
         bodies: list[tuple[str, Any]] = []
-        others: list[Path] = []
+        others: list[tuple[str, Path]] = []
         for name in names:
             path = copies.enter_context(local_file(name))
             table = table_file(path, name)
@@ -57,7 +57,7 @@ def delivered(address: str) -> Iterator[Delivery]:
             elif (body := _body(path)) is not None:
                 bodies.append((name, body))
             else:
-                others.append(path)
+                others.append((name, path))
         yield Delivery(tables, bodies, others, whole=not _is_one_chunk(address, names))
 
 

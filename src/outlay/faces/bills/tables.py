@@ -97,7 +97,10 @@ def _csv_header(path: Path) -> list[str]:
         first = _first_line(lines_of(stream, str(path)))
     if first is None:
         return []
-    return next(csv.reader([first.raw], delimiter=delimiter_of(first.raw)), [])
+    try:
+        return next(csv.reader([first.raw], delimiter=delimiter_of(first.raw)), [])
+    except csv.Error:
+        return []  # A line of JSON, say, with more in one cell than a header ever has.
 
 
 def _first_line(lines: Iterator[Line | BadLine]) -> Line | None:

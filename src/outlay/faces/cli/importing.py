@@ -20,8 +20,11 @@ from outlay.faces.cli.session import opened, progress
 
 if TYPE_CHECKING:
     from outlay.api import Ledger
+    from outlay.bills import ImportedStatement
     from outlay.capture.files import EventReader, FileEvent
     from outlay.capture.lines import BadLine, Contents
+    from outlay.faces.bills.booking import Booking
+    from outlay.faces.bills.deliveries import Delivery
 
 _STEP: Final = 1_000
 
@@ -29,7 +32,10 @@ _STEP: Final = 1_000
 def import_files(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Files or folders of JSONL or CSV, gzip too; - for standard input."),
+        typer.Argument(
+            metavar="PATH",
+            help="Files or folders of JSONL, CSV or Parquet, gzip too; s3:// and the like; - for standard input.",
+        ),
     ],
     zone: Annotated[
         str | None,
@@ -68,19 +74,31 @@ def import_files(
             show_default=False,
         ),
     ] = None,
+    restates: Annotated[
+        str | None,
+        typer.Option(
+            "--restates",
+            metavar="WHAT",
+            help="What a statement replaces of earlier ones: the rows it names, or its whole period.  "
+            "[default: period for a provider's complete export, else rows]",
+            show_default=False,
+        ),
+    ] = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:
     """Book files of events and statements.
 
-    Events are JSONL or CSV; a statement is CSV with the columns Date,Service,Resource,Cost,Usage,Unit.
+    Events are JSONL or CSV. A statement is a FOCUS export, an AWS cost and usage report, an answer of Cost
+    Explorer or of OpenAI's or Anthropic's cost API, or CSV with the columns Date,Service,Resource,Cost,Usage,Unit;
+    what a file is, it says itself.
     Importing the same again books nothing twice. A line that cannot be booked goes to a rejects file with
     its reason, and the exit code is 1.
     """
     from outlay.capture.files import EventReader
-    from outlay.capture.lines import contents_of, files_under, open_bytes
     from outlay.config import load_settings
+    from outlay.faces.bills.deliveries import delivered
 
     form = form_of(json, csv)
     reader = EventReader(zone=zone, keep=frozenset(keep or ()))
@@ -89,10 +107,9 @@ def import_files(
     with opened(ledger, create=True) as book, progress("importing") as advance:
         for path in paths:
             with Rejects(path, rejects) as bin:
-                for file in files_under(path):
-                    with open_bytes(file) as stream:
-                        contents = contents_of(stream, file)
-                        book_file(book, contents, reader, Importing(tally, bin, advance, provider, zone, always))
+                to = Importing(tally, bin, advance, provider, zone, always, restates)
+                with delivered(path) as found:
+                    book_delivery(book, found, reader, to)
                 tally.rejects_file = bin.written_to or tally.rejects_file
         tally.texts = reader.texts_dropped
         show_tally(tally, book.currency, form)
@@ -109,6 +126,8 @@ class Tally(msgspec.Struct):
     exists: int = 0
     charged: int = 0
     waiting: int = 0
+    restated: int = 0
+    reversed: int = 0
     unpriced: int = 0
     pico: int = 0
     rejected: Counter[str] = msgspec.field(default_factory=Counter)
@@ -127,7 +146,7 @@ class Rejects:
     def __init__(self, input: str, chosen: str | None) -> None:
         from outlay.capture.lines import REJECTS_SUFFIX, STANDARD_INPUT
 
-        piped = input == STANDARD_INPUT
+        piped = input == STANDARD_INPUT or "://" in input
         beside = f"outlay-import{REJECTS_SUFFIX}" if piped else f"{input.rstrip('/')}{REJECTS_SUFFIX}"
         self.path = Path(chosen or beside)
         self.mode = "ab" if piped or chosen else "wb"
@@ -172,6 +191,42 @@ class Importing(msgspec.Struct, frozen=True):
     provider: str | None
     zone: str | None
     metered: list[str]
+    restates: str | None = None
+
+
+def book_delivery(book: Ledger, found: Delivery, reader: EventReader, to: Importing) -> None:
+    """Book what lies at one address: the tables of a bill, answers of cost APIs, files of anything else."""
+    from outlay.capture.lines import contents_of, open_bytes
+    from outlay.faces.bills.booking import book_body, book_tables
+
+    to.tally.files += len(found.tables) + len(found.bodies)
+    if found.tables:
+        booking = booking_of(to)
+        for booked in book_tables(book, found.tables, found.whole, booking):
+            count_statement(booked, found.tables[0].name, to)
+        to.tally.lines += booking.lines
+    for name, body in found.bodies:
+        booking = booking_of(to)
+        answer = book_body(book, body, name, booking)
+        if answer is not None:
+            count_statement(answer, name, to)
+        to.tally.lines += booking.lines
+    for name, path in found.others:
+        with open_bytes(str(path)) as stream:
+            book_file(book, contents_of(stream, name), reader, to)
+
+
+def booking_of(to: Importing) -> Booking:
+    """How a bill of this import is booked."""
+    from outlay.faces.bills.booking import Booking
+
+    return Booking(
+        reject=lambda bad: _reject(bad, to),
+        advance=to.advance,
+        provider=to.provider,
+        metered=to.metered,
+        restates=to.restates,
+    )
 
 
 def book_file(book: Ledger, contents: Contents, reader: EventReader, to: Importing) -> None:
@@ -217,30 +272,33 @@ def book_events(book: Ledger, events: Iterator[FileEvent | BadLine], to: Importi
 
 def book_statement(book: Ledger, contents: Contents, to: Importing) -> None:
     """Book a bill: rows of unmetered services are charged, those of metered ones wait for reconciliation."""
-    from outlay.capture.lines import BadLine
-    from outlay.capture.statements import BilledRow, read_statement
+    from outlay.capture.statements import read_statement
+    from outlay.faces.bills.booking import book_statement as booked_of
 
-    rows: list[BilledRow] = []
-    for found in read_statement(contents, provider=to.provider):
-        to.tally.lines += 1
-        if isinstance(found, BadLine):
-            _reject(found, to)
-        elif found.currency not in (None, book.currency):
-            reason = f"the row is in {found.currency}, the ledger in {book.currency}; convert it first"
-            _reject(BadLine(contents.source, found.line, "currency_mismatch", reason, found.raw), to)
-        else:
-            rows.append(found)
-    if not rows:
-        return
-    booked = book.import_statement(rows, source=contents.source, zone=to.zone, metered=to.metered)
+    booking = booking_of(to)
+    rows = read_statement(contents, provider=to.provider)
+    booked = booked_of(book, rows, contents.source, to.zone, booking)
+    to.tally.lines += booking.lines
+    if booked is not None:
+        count_statement(booked, contents.source, to)
+
+
+def count_statement(booked: ImportedStatement, source: str, to: Importing) -> None:
+    """Count what became of a statement; rows that it held twice and conflicts are rejected with their reason."""
+    from outlay.capture.lines import BadLine
+
     to.tally.charged += booked.charged
     to.tally.waiting += booked.waiting
+    to.tally.restated += booked.restated
+    to.tally.reversed += booked.reversed
     to.tally.exists += booked.known
     to.tally.pico += booked.amount.pico
+    for number in booked.repeated:
+        reason = "a row with the same key came before; a row of a bill is used once"
+        _reject(BadLine(source, number, "repeated_row", reason, ""), to)
     for conflict in booked.conflicts:
         code = conflict.rsplit(": ", 1)[-1]
-        reason = f"{conflict}; the bill was restated, which reconciliation takes in"
-        _reject(BadLine(contents.source, 0, code, reason, ""), to)
+        _reject(BadLine(source, 0, code, f"{conflict}; somebody else changed it meanwhile: import it again", ""), to)
 
 
 def _reject(bad: BadLine, to: Importing) -> None:
@@ -258,6 +316,8 @@ def show_tally(tally: Tally, currency: str, form: Form) -> None:
         "events_booked": tally.created,
         "rows_charged": tally.charged,
         "rows_waiting": tally.waiting,
+        "charges_restated": tally.restated,
+        "charges_reversed": tally.reversed,
         "known_already": tally.exists,
         "unpriced": tally.unpriced,
         "cost_booked": Money(tally.pico, currency),

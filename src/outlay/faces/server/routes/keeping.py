@@ -133,6 +133,7 @@ async def import_statement(request: Request, caller: Rules, state: State) -> Res
     sent = await read_exact(request, StatementSent)
     if not sent.source:
         raise InvalidInput("source names where the bill comes from", code="missing_field", field="source")
-    told: dict[str, Any] = {name: getattr(sent, name) for name in sent.__struct_fields__ if name not in ("rows", "converts")}
+    names = [name for name in sent.__struct_fields__ if name not in ("rows", "converts")]
+    told: dict[str, Any] = {name: getattr(sent, name) for name in names}
     told["exchange_on"] = exchange_of(state.ledger) if sent.converts else None
     return exact(await in_thread(lambda: state.ledger.import_statement(sent.rows, **told)))
