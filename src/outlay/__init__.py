@@ -169,6 +169,7 @@ def _register() -> None:
     if Ledger.client_watcher is None:
         Ledger.client_watcher = staticmethod(_watch_client)
         Ledger.channel_maker = staticmethod(_make_channels)
+        Ledger.report_writer = staticmethod(_write_report)
 
 
 def _watch_client(ledger: Ledger, client: object, **settings: Any) -> None:
@@ -180,6 +181,10 @@ def _watch_client(ledger: Ledger, client: object, **settings: Any) -> None:
 def _make_channels(settings: Any) -> Any:
     # By name, as all that lies above whoever imports this package.
     return __import__("outlay.faces.notify", fromlist=["make_channels"]).make_channels(settings)
+
+
+def _write_report(report: Any, form: str) -> Any:
+    return __import__("outlay.faces.reports.letters", fromlist=["letter_of"]).letter_of(report, form)
 
 
 def __getattr__(name: str) -> Any:

@@ -41,8 +41,8 @@ from outlay.reader import loop_runs
 from outlay.receipt import CANCELLED, JOURNALED, PRICED, Receipt
 from outlay.reconciling import LedgerBills
 from outlay.recorder import Recorder, Repriced, conflict
-from outlay.reporting import LedgerReports
 from outlay.reserving import Reserver
+from outlay.scheduling import LedgerSchedule
 from outlay.spool import Spool
 
 Client = TypeVar("Client")
@@ -59,7 +59,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerReports, LedgerEstimates, LedgerBills):
+class Ledger(LedgerSchedule, LedgerEstimates, LedgerBills):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None

@@ -71,6 +71,9 @@ def open_configured(settings: Settings | None = None) -> Ledger:
         # What stands already is left as it is; what the file says otherwise is a change, by the file.
         ledger.budget(name, who=FILE_NAME, **fields)
     set_up_alerts(ledger, settings.alerts)
+    if not settings.ledger.startswith(("http://", "https://")):
+        # Behind a server the server sends, by its own outlay.toml.
+        set_up_reports(ledger, settings.reports, settings.mail)
     return ledger
 
 
@@ -86,6 +89,18 @@ def set_up_alerts(ledger: Ledger, settings: Mapping[str, Any]) -> None:
         read_rule(name, fields)
     for name, fields in rules.items():
         ledger.alert_rule(name, who=FILE_NAME, **fields)
+
+
+def set_up_reports(ledger: Ledger, reports: Mapping[str, Any], mail: Mapping[str, Any]) -> None:
+    """What `[reports]` and `[mail]` say. Raises InvalidInput `bad_config`, and those of a report."""
+    unknown = sorted(set(mail) - {"smtp", "from"})
+    if unknown:
+        raise InvalidInput(f"[mail] has no {unknown[0]!r}; use smtp and from", code="bad_config")
+    ledger.mail_settings = mail
+    for name, fields in reports.items():
+        if not isinstance(fields, Mapping):
+            raise InvalidInput(f"[reports.{name}] is a table of fields", code="bad_config", field=name)
+        ledger.define_report(name, **fields)
 
 
 def _store(address: str, currency: str, zone: str, synchronous: str, clock: Clock) -> tuple[LedgerStore, Path | None]:

@@ -12,16 +12,19 @@ from outlay.alerting import Undelivered
 from outlay.analysing import LedgerAnalysis, Period
 from outlay.analytics.anomaly import Episode, Judgement
 from outlay.analytics.comparison import Comparison
+from outlay.analytics.own_reports import OwnReport
 from outlay.analytics.projection import Projections
 from outlay.analytics.report import Report
 from outlay.arguments import When, Where, checked_dimensions, read_date, read_text, read_when, read_where
 from outlay.budgets.alert_rules import AlertRule, read_rule
 from outlay.budgets.alerts import Alert
 from outlay.clock import Clock, Instant, WindowName, isoformat
+from outlay.dispatching import Dispatch
 from outlay.errors import InvalidInput
 from outlay.money import Money
 from outlay.remote_transport import Transport, not_remote
-from outlay.reporting import BY, LedgerReports, checked_period
+from outlay.reporting import BY, checked_period
+from outlay.scheduling import LedgerSchedule
 from outlay.watcher import KEPT_LOOK_MAX, Watcher
 from outlay.wire import SentReport, received_report, sendable
 
@@ -29,7 +32,7 @@ _WHO = "program"
 Parameters = dict[str, str | list[str]]
 
 
-class RemoteAlerts(LedgerReports):
+class RemoteAlerts(LedgerSchedule):
     """What a ledger does about alerts and reports, done by its server, which sends them too."""
 
     transport: Transport
@@ -126,6 +129,25 @@ class RemoteAlerts(LedgerReports):
         path = f"/v1/notes/{read_date(day).isoformat()}"
         self.transport.send("PUT", path, Any, {"text": read_text(text, "text")})
 
+    def define_report(self, name: str, **fields: Any) -> OwnReport:
+        """Not from here, since the server sends by its outlay.toml: raises LedgerError `not_remote`."""
+        raise not_remote("defining a report that is sent")
+
+    def own_report(self, name: str) -> Report:
+        """As `Ledger.own_report`, of a report that the server's outlay.toml defines."""
+        self._flush()
+        return received_report(self.transport.ask(_own(name), SentReport))
+
+    def send_report(self, name: str, *, again: bool = False) -> Dispatch:
+        """As `Ledger.send_report`."""
+        self._flush()
+        told: Parameters = {"again": str(again).lower()}
+        return self.transport.send("POST", _own(name, "/send"), Dispatch, parameters=told, repeatable=not again)
+
+    def report_dispatches(self, *, limit: int = 100) -> list[Dispatch]:
+        """As `Ledger.report_dispatches`."""
+        return self.transport.ask("/v1/report-dispatches", list[Dispatch], {"limit": str(limit)})
+
     def _act(self, id: str, action: str, parameters: Parameters) -> Alert:
         path = f"/v1/alerts/{_quoted(read_text(id, 'id'))}/{action}"
         return self.transport.send("POST", path, Alert, parameters=parameters)
@@ -207,6 +229,10 @@ class RemoteAnalysis(RemoteAlerts, LedgerAnalysis):
 def _filter(where: Where, prefix: str = "where") -> Parameters:
     """A filter as parameters of a request; an empty value stands for events without one."""
     return {f"{prefix}.{name}": [value or "" for value in values] for name, values in read_where(where).items()}
+
+
+def _own(name: str, rest: str = "") -> str:
+    return f"/v1/own-reports/{_quoted(read_text(name, 'name'))}{rest}"
 
 
 def _zoned(zone: str | None) -> Parameters:

@@ -26,7 +26,8 @@ BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say when."}
 
 INHERITED = {
     *("add_rate", "attribute", "calls_found", "calls_told", "client_watcher", "keep_call", "keep_extraction"),
-    *("alert_link", "channel_maker", "channel_settings", "suggest_alerts"),
+    *("alert_link", "channel_maker", "channel_settings", "mail_settings", "own_reports", "report_writer"),
+    "suggest_alerts",
     *("estimate", "estimated", "events_seen", "keep_seen"),
     *("record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
 }
@@ -202,6 +203,9 @@ def watch_and_report(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: Tol
     told(ledger.report(since="2026-03-04", until="2026-03-06", by=()))
     told.refused(lambda: ledger.report("fortnight"))
     told.refused(lambda: ledger.report(by=("colour",)))
+    told.refused(lambda: ledger.own_report("nobody"))
+    told.refused(lambda: ledger.send_report("nobody"))
+    told(ledger.report_dispatches())
     told(ledger.forecast("month", by="feature"))
     told.refused(lambda: ledger.forecast("hour"))
     told(ledger.anomalies(since=timedelta(days=3), amount="0.10"))
@@ -239,6 +243,7 @@ def test_what_only_the_servers_host_can_do_is_refused_by_name(remote: outlay.Led
     for action in (
         lambda: remote.backup(tmp_path / "copy.db"),
         lambda: remote.watcher({}),
+        lambda: remote.define_report("r", recipients=["a@b.example"]),
         lambda: remote.store.epoch(),
         lambda: remote.recorder.refresh(),
         lambda: remote.reserver.worst(None),  # type: ignore[arg-type]

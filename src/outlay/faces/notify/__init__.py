@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from outlay.config import with_secrets
 from outlay.errors import InvalidInput
 from outlay.watcher import Send
 
+MAIL: Final = ("smtp", "from", "to")
+
 
 def make_channels(settings: Mapping[str, Any]) -> dict[str, Send]:
-    """Each channel of `[alerts.channels.<name>]`: `url` is one of Apprise's, `webhook` an http address with `secret`.
+    """Each channel of `[alerts.channels.<name>]`: `url` is one of Apprise's, `webhook` an http address with `secret`,
+    `smtp` a mail server with `from` and `to`.
 
     `${NAME}` in them is read from the environment. Raises InvalidInput `bad_channel`, `missing_secret`; MissingExtra.
     """
@@ -19,10 +22,14 @@ def make_channels(settings: Mapping[str, Any]) -> dict[str, Send]:
 
 
 def _channel(name: str, fields: object) -> Send:
-    if not isinstance(fields, Mapping) or not set(fields) <= {"url", "webhook", "secret"}:
-        raise _wrong(name, "it takes url, or webhook and secret")
-    if ("url" in fields) is ("webhook" in fields):
-        raise _wrong(name, "give url (one of Apprise's addresses) or webhook (one of them)")
+    if not isinstance(fields, Mapping) or not set(fields) <= {"url", "webhook", "secret", *MAIL}:
+        raise _wrong(name, "it takes url, or webhook and secret, or smtp, from and to")
+    if sum(kind in fields for kind in ("url", "webhook", "smtp")) != 1:
+        raise _wrong(name, "give one of url (one of Apprise's addresses), webhook and smtp")
+    if "smtp" in fields:
+        from outlay.faces.notify.smtp import SmtpMail
+
+        return SmtpMail(name, fields)
     if "url" in fields:
         from outlay.faces.notify.apprise_channel import AppriseChannel
 

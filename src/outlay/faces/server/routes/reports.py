@@ -8,8 +8,10 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from outlay.analytics.own_reports import OwnReport
 from outlay.analytics.report import Report
 from outlay.clock import isoformat
+from outlay.dispatching import Dispatch
 from outlay.faces.reports.forms import csv_text, exact, html_text, markdown
 from outlay.faces.server.routes.answering import (
     NAME_MAX,
@@ -64,6 +66,45 @@ class ReportTold(BaseModel):
     sections: list[SectionTold]
 
 
+class OwnReportTold(BaseModel):
+    """A report that a person defined: `on` is a weekday (0 is Monday) or a day of the month."""
+
+    name: str
+    period: str
+    zone: str
+    by: list[str]
+    where: dict[str, str | list[str]]
+    columns: list[str]
+    at: str
+    on: int | None
+    recipients: list[str]
+    form: str
+    title: str
+
+
+class DeliveryTold(BaseModel):
+    """What became of a report for one recipient."""
+
+    recipient: str
+    sent_at: str | None
+    dead: bool
+    attempts: int
+    error: str
+
+
+class DispatchTold(BaseModel):
+    """One report of one period on its way."""
+
+    report: str
+    label: str
+    since: str
+    until: str
+    raised_at: str
+    pending: bool
+    dead: bool
+    deliveries: list[DeliveryTold]
+
+
 class NoteSent(BaseModel):
     """What reports say of a day."""
 
@@ -78,6 +119,8 @@ class Noted(BaseModel):
     outcome: str
 
 
+ReportName = Annotated[str, Path(description="the report's name", max_length=64)]
+Form = Annotated[Literal["json", "markdown", "csv", "html"], Query(description="how to write it")]
 Day = Annotated[str, Path(description="a date such as 2026-11-22", max_length=40)]
 REPORT: dict[int | str, dict[str, Any]] = {
     200: {
@@ -99,7 +142,7 @@ async def report(
     until: Until = None,
     zone: Zone = None,
     title: Annotated[str | None, Query(description="its own title", max_length=200)] = None,
-    form: Annotated[Literal["json", "markdown", "csv", "html"], Query(description="how to write it")] = "json",
+    form: Form = "json",
 ) -> Response:
     """What the last whole period cost, or [since, until): change, shares, budgets, alerts. The figures are those of
     `costs`. Budgets and alerts are told to callers who see the whole ledger.
@@ -117,6 +160,65 @@ async def report(
             title=title,
         )
     )
+    return _answer(request, found, form)
+
+
+@router.get("/v1/own-reports", responses={200: {"model": list[OwnReportTold]}})
+async def own_reports(caller: Reads, state: State) -> Response:
+    """The reports that this server's outlay.toml defines. For callers who see the whole ledger."""
+    caller.must_see_all()
+    defined = state.ledger.own_reports
+    return plain([_defined(defined[name]) for name in sorted(defined)])
+
+
+@router.get("/v1/own-reports/{name}", responses=REPORT)
+async def own_report(
+    request: Request,
+    caller: Reads,
+    state: State,
+    name: ReportName,
+    form: Form = "json",
+) -> Response:
+    """A defined report of its last period that is due. For callers who see the whole ledger."""
+    caller.must_see_all()
+    found = await in_thread(lambda: state.ledger.own_report(name))
+    return _answer(request, found, form)
+
+
+@router.post("/v1/own-reports/{name}/send", responses={200: {"model": DispatchTold, "content": {EXACT: {}}}})
+async def send_report(
+    request: Request,
+    caller: Rules,
+    state: State,
+    name: ReportName,
+    again: Annotated[bool, Query(description="also to those who have got it")] = False,
+) -> Response:
+    """Send a defined report of its last period that is due to those who have not got it."""
+    found = await in_thread(lambda: state.ledger.send_report(name, again=again))
+    return exact_answer(found) if wants_exact(request) else plain(_dispatch(found))
+
+
+@router.get("/v1/report-dispatches", responses={200: {"model": list[DispatchTold], "content": {EXACT: {}}}})
+async def report_dispatches(
+    request: Request,
+    caller: Reads,
+    state: State,
+    limit: Annotated[int, Query(description="the most of them", ge=1, le=1_000)] = 100,
+) -> Response:
+    """The newest reports that were sent or are to be. For callers who see the whole ledger."""
+    caller.must_see_all()
+    found = await in_thread(lambda: state.ledger.report_dispatches(limit=limit))
+    return exact_answer(found) if wants_exact(request) else plain(list(map(_dispatch, found)))
+
+
+@router.put("/v1/notes/{day}", responses={200: {"model": Noted}})
+async def note(caller: Rules, state: State, day: Day, sent: NoteSent) -> Response:
+    """Attach words to a day: reports show them. The last word counts."""
+    await in_thread(lambda: state.ledger.note_day(day, sent.text))
+    return plain({"outcome": "noted"})
+
+
+def _answer(request: Request, found: Report, form: str) -> Response:
     if wants_exact(request):
         return exact_answer(sent_report(found))
     if form != "json":
@@ -125,11 +227,27 @@ async def report(
     return plain(_told(found))
 
 
-@router.put("/v1/notes/{day}", responses={200: {"model": Noted}})
-async def note(caller: Rules, state: State, day: Day, sent: NoteSent) -> Response:
-    """Attach words to a day: reports show them. The last word counts."""
-    await in_thread(lambda: state.ledger.note_day(day, sent.text))
-    return plain({"outcome": "noted"})
+def _defined(report: OwnReport) -> dict[str, Any]:
+    names = ("name", "period", "zone", "by", "where", "columns", "recipients", "form", "title", "on")
+    at = f"{report.minute // 60:02}:{report.minute % 60:02}"
+    return {**{name: getattr(report, name) for name in names}, "at": at}
+
+
+def _dispatch(found: Dispatch) -> dict[str, Any]:
+    return {
+        **{name: getattr(found, name) for name in ("report", "label", "pending", "dead")},
+        **{name: isoformat(getattr(found, name)) for name in ("since", "until", "raised_at")},
+        "deliveries": [
+            {
+                "recipient": one.channel,
+                "sent_at": None if one.sent_at is None else isoformat(one.sent_at),
+                "dead": one.dead,
+                "attempts": one.attempts,
+                "error": one.error,
+            }
+            for one in found.deliveries
+        ],
+    }
 
 
 def _told(found: Report) -> dict[str, Any]:
