@@ -43,14 +43,25 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Into a file.", show_default=False)
     ] = None,
+    send: Annotated[
+        str | None,
+        typer.Option("--send", metavar="NAME", help="Send a report of outlay.toml, once.", show_default=False),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also to those who have got it.")] = False,
+    sent: Annotated[bool, typer.Option("--sent", help="What was sent, and what was not.")] = False,
     ledger: LedgerOption = None,
 ) -> None:
     """What a period cost, against the one before, by whom and for what, and how budgets stand.
 
-    For example: outlay report month --form html -o november.html
+    For example: outlay report month --form html -o november.html; outlay report --send weekly-finance
     """
     from outlay.reporting import BY
 
+    if send is not None or sent:
+        from outlay.faces.cli.sending import send_report, show_sent
+
+        with opened(ledger) as book:
+            return show_sent(book) if send is None else send_report(book, send, again=again)
     filters = {**read_filter(where), **({"user": (user,)} if user else {})}
     with opened(ledger) as book:
         first, last = read_span(book, since, until, zone)
