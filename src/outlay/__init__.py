@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from outlay.clock import Clock as Clock
     from outlay.clock import FrozenClock as FrozenClock
     from outlay.clock import SystemClock as SystemClock
+    from outlay.config import Settings
     from outlay.errors import AccessDenied as AccessDenied
     from outlay.errors import AmbiguousId as AmbiguousId
     from outlay.errors import BudgetExceeded as BudgetExceeded
@@ -154,12 +155,19 @@ def current_ledger() -> Ledger:
     """The process's one ledger, as `outlay.toml` and the environment (OUTLAY_LEDGER, …) say. Safe across forks."""
     global _current  # noqa: PLW0603 - the one ledger of a process is what this function is for
     if _current is None or _current.closed:
-        from outlay.opening import open_configured
-
-        _register()
         _current = open_configured()
     found: Ledger = _current
     return found
+
+
+def open_configured(settings: Settings | None = None) -> Ledger:
+    """Open the ledger that `outlay.toml` and the environment name, or other settings, with its budgets, alert rules,
+    channels and reports. Raises InvalidInput naming what is wrong in them.
+    """
+    from outlay.opening import open_configured
+
+    _register()
+    return open_configured(settings)
 
 
 def _register() -> None:

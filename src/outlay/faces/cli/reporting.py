@@ -61,7 +61,8 @@ def report(
         from outlay.faces.cli.sending import send_report, show_sent
 
         with opened(ledger) as book:
-            return show_sent(book) if send is None else send_report(book, send, again=again)
+            show_sent(book) if send is None else send_report(book, send, again=again)
+        return
     filters = {**read_filter(where), **({"user": (user,)} if user else {})}
     with opened(ledger) as book:
         first, last = read_span(book, since, until, zone)

@@ -59,8 +59,8 @@ def serve_on(address: str | None, host: str | None, port: int | None, log_level:
     """Serve a ledger, or its gateway alone, until told to stop."""
     from msgspec.structs import replace
 
+    from outlay import open_configured
     from outlay.config import load_settings
-    from outlay.opening import open_configured
 
     needs_server()
     from outlay.faces.gateway.settings import read_gateway_settings

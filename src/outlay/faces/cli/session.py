@@ -27,8 +27,8 @@ def opened(address: str | None, *, create: bool = False) -> Iterator[Ledger]:
     """
     from msgspec.structs import replace
 
+    from outlay import open_configured
     from outlay.config import load_settings
-    from outlay.opening import open_configured
 
     settings = load_settings()
     chosen = address or settings.ledger
