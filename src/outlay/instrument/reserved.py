@@ -88,10 +88,12 @@ class Held:
 
 def is_unsure(found: Extraction, status_code: int | None, error: str) -> bool:
     """Whether the provider may bill more than was told; `error` is how the exchange ended, if not by itself."""
+    if unsent(error):
+        return False
     if found.found in ("missing", "unknown"):
         return True
     refused = found.status is Status.FAILED and (status_code or 0) >= 400
-    return found.basis is Basis.ESTIMATED and not refused and not unsent(error)
+    return found.basis is Basis.ESTIMATED and not refused
 
 
 def at_worst(known: Mapping[str, Quantity], most: Mapping[str, Quantity]) -> dict[str, Quantity]:
