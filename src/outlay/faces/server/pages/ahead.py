@@ -13,7 +13,6 @@ from outlay.faces.server.pages.components import (
     NONE,
     Bar,
     Card,
-    Cards,
     Chart,
     Choice,
     Choices,
@@ -27,6 +26,7 @@ from outlay.faces.server.pages.components import (
     Table,
     change_of,
     columns,
+    folded,
     share,
 )
 from outlay.faces.server.pages.overview import SPLITS, chips, compared, into, named, reason
@@ -169,6 +169,7 @@ async def compare(visit: Visit) -> Response:
             Several((Count(str(row["before"]["calls"])), "→", Count(str(row["after"]["calls"])))),
         )
         for row in found["rows"][:100]
+        if Decimal(row["change"]["amount"])
     ]
     titles = (BY.get(by, by).capitalize(), ">~Before", ">~After", ">Change", ">~", "Why", ">~Calls")
     table = Table(
@@ -180,12 +181,8 @@ async def compare(visit: Visit) -> Response:
         groups,
         chips(visit),
         figures,
-        Cards(
-            [
-                Card(title="What the change is made of", blocks=[chart], span=5),
-                Card(title="What changed, and why", blocks=[table], span=7),
-            ]
-        ),
+        Card(title="What the change is made of", blocks=[chart]),
+        Card(title="What changed, and why", blocks=folded(table)),
         Card(title="Other periods", blocks=[_form(visit, before, after, by)]),
     ]
     return visit.page("Compare", blocks, lead=f"{_days(after)} against {_days(before)}")

@@ -57,7 +57,7 @@ class Kept:
 
     async def get(self, key: tuple[object, ...], ask: Callable[[], Awaitable[Any]]) -> Any:
         """The answer to a question, asked once by those who ask together."""
-        place = await self._place()
+        place = await self.place()
         now_s = time.monotonic()
         kept = self._answers.get(key)
         if kept is None or kept[0] != place or now_s - kept[1] > KEPT_S or _failed(kept[2]):
@@ -70,7 +70,8 @@ class Kept:
         """Forget all: something was changed here."""
         self._answers.clear()
 
-    async def _place(self) -> int:
+    async def place(self) -> int:
+        """The place of the newest entry, as it was a moment ago at most."""
         async with self._looking:
             looked_s, place = self._newest
             if time.monotonic() - looked_s > LOOK_S:
@@ -101,6 +102,10 @@ class Asking:
         # By the key, not by its scope: what one key may see is not worked out here.
         key = (self._caller.key, tuple(sorted(self._caller.scope.items())), path, query)
         return await self._kept.get(key, lambda: self._json("GET", path, query))
+
+    async def place(self) -> int:
+        """The watermark of the ledger."""
+        return await self._kept.place()
 
     async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None, **named: object) -> Any:
         """What another method answers. Raises Problem."""

@@ -33,17 +33,16 @@ from outlay.faces.server.pages.components import (
     Table,
     columns,
     filled,
+    share,
 )
 from outlay.faces.server.pages.overview import quoted
 from outlay.faces.server.pages.visit import Page, Visit, address
 
 WINDOWS: Final = ("month", "week", "day", "hour", "quarter", "year")
-ACTIONS: Final = (
-    ("alert", "alert only"),
-    ("refuse", "refuse the call"),
-    ("throttle", "throttle"),
-    ("downgrade", "downgrade"),
-)
+ACTIONS: Final = (("notify", "tell only"), ("refuse", "refuse the call"), ("throttle", "throttle"))
+WINDOWS_AHEAD: Final = ("day", "week", "month", "quarter", "year")
+"""Those that are forecast."""
+
 EACH: Final = ("", "user", "customer", "team", "project", "feature", "job", "environment")
 OF_RULES: Final = "alert:"
 """What the name of a budget begins with that is an alert rule's."""
@@ -132,7 +131,7 @@ async def budget(visit: Visit) -> Response:
         blocks.append(
             Card(
                 title="Where it is going",
-                blocks=[_chart(found, one) for one in accounts[:2] if one["window"] != "hour"],
+                blocks=[_chart(found, one) for one in accounts[:2] if window_named(one["window"]) in WINDOWS_AHEAD],
             )
         )
     table = Table(
@@ -156,7 +155,8 @@ async def budget(visit: Visit) -> Response:
 
 
 def _figures(visit: Visit, one: Mapping[str, Any]) -> Figures:
-    percent, unit = Decimal(one["percent"] or 0), one["unit"]
+    used, limit, unit = Decimal(one["spent"]) + Decimal(one["reserved"]), Decimal(one["limit"]), one["unit"]
+    percent = share(used, limit)
     window = Several((_day(visit, one["window_from"]), "to", _day(visit, one["window_to"])))
     return Figures(
         [
@@ -171,7 +171,7 @@ def _figures(visit: Visit, one: Mapping[str, Any]) -> Figures:
                 label="Used",
                 value=Percent(percent),
                 bar=gauge(one),
-                note=f"pace {one['pace']}" if one["pace"] else "",
+                note=f"{one['pace']} of an even pace" if one["pace"] else "",
             ),
             Figure(
                 label="Projected",
@@ -190,12 +190,19 @@ def _chart(found: Mapping[str, Any], one: Mapping[str, Any]) -> Chart:
     where = [
         (f"where.{name}", value) for name, values in found["where"].items() for value in values if value is not None
     ]
-    asked = [*where, ("window", one["window"]), ("limit", one["limit"]), ("zone", found["zone"])]
+    asked = [*where, ("window", window_named(one["window"])), ("limit", one["limit"]), ("zone", found["zone"])]
     return Chart(
         source=address("/charts/budget", asked),
-        label=f"Spend of the {one['window']} against {found['name']}'s limit, and where it is going",
+        label=f"Spend in {one['window']} against the limit of {found['name']}, and where it is going",
         height=300,
     )
+
+
+def window_named(label: str) -> str:
+    """What kind of window a label is of: 2026, 2026-Q1, 2026-03, 2026-W11, 2026-03-10, …"""
+    if "Q" in label or "W" in label:
+        return "quarter" if "Q" in label else "week"
+    return {4: "year", 7: "month", 10: "day"}.get(len(label), "hour")
 
 
 def _definition(visit: Visit, found: Mapping[str, Any]) -> Facts:
@@ -242,7 +249,7 @@ async def _refusals(visit: Visit, name: str) -> Card:
             f"{one['provider']} / {one['service']}",
             one["subject"] or "all",
             _why(visit, one),
-            visit.moment(one["opens_at"]) if one["opens_at"] else "when others settle lower",
+            _opens(visit, one),
         )
         for one in found["refusals"][:50]
     ]
@@ -253,6 +260,16 @@ async def _refusals(visit: Visit, name: str) -> Card:
         empty="This budget has refused no call.",
     )
     return Card(title="Why calls were refused", note=f"{found['count']:,} in all", blocks=[table])
+
+
+def _opens(visit: Visit, one: Mapping[str, Any]) -> Any:
+    if one["opens_at"]:
+        return visit.moment(one["opens_at"])
+    return (
+        "in no window: it asks for more than the limit"
+        if one["code"] == "budget_spent"
+        else "when others settle lower"
+    )
 
 
 def _why(visit: Visit, one: Mapping[str, Any]) -> Any:
@@ -291,7 +308,7 @@ def _form(visit: Visit, found: Mapping[str, Any] | None) -> Form:
         *name,
         Field(name="limit", label=f"Limit ({visit.facts.currency})", value=limit, required=True),
         Field(name="window", label="A", value=window, options=tuple((one, one) for one in WINDOWS)),
-        Field(name="action", label="When it is spent", value=found["action"] if found else "alert", options=ACTIONS),
+        Field(name="action", label="When it is spent", value=found["action"] if found else "notify", options=ACTIONS),
         Field(
             name="each",
             label="For each",

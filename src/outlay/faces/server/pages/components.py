@@ -8,12 +8,16 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, ClassVar, Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from outlay.clock import to_datetime, to_instant
-from outlay.money import Money
+from outlay.money import Money, pico_to_decimal
 
 NONE: Final = "(none)"
 """What stands for events without a value."""
+
+SMALLEST: Final = Decimal("0.000001")
+"""What is less is said to be less, for reading."""
 
 Tone = Literal["", "good", "warn", "bad", "accent", "quiet"]
 
@@ -49,16 +53,22 @@ class Amount(Piece, frozen=True):
 
     @property
     def shown(self) -> str:
-        """For reading: cents, and more where the amount is small."""
-        money = self.money
-        text = Money(abs(money.pico), money.currency).digits(4 if abs(money.pico) < 10**12 else 3)
-        sign = "−" if money.pico < 0 else ("+" if self.signed and money.pico > 0 else "")
-        return sign + text
+        """For reading: cents; four or six decimals where the amount is small, so that columns stay aligned."""
+        pico = self.money.pico
+        number = pico_to_decimal(abs(pico))
+        places = 2 if number >= 1 or not number else 4 if number >= Decimal("0.01") else 6
+        sign = "−" if pico < 0 else ("+" if self.signed and pico > 0 else "")
+        if number and number < SMALLEST:
+            return f"{sign}<{self._symbolic(SMALLEST, 6)}"
+        return sign + self._symbolic(number, places)
 
     @property
     def exact(self) -> str:
         """Every digit."""
         return str(self.money)
+
+    def _symbolic(self, number: Decimal, places: int) -> str:
+        return str(Money(0, self.currency)).replace("0.00", f"{_rounded(number, places):,f}")
 
 
 class Count(Piece, frozen=True):
@@ -324,6 +334,15 @@ class Cards(Piece, frozen=True):
 
     items: Sequence[Card]
     kind: ClassVar[str] = "cards"
+
+
+def folded(table: Table, most: int = 20) -> list[Any]:
+    """A long table as its first rows, and the others when they are asked for."""
+    if len(table.rows) <= most + 3:
+        return [table]
+    rest = replace(table, rows=table.rows[most:], caption=f"{table.caption}, the others", csv="", note="", total=None)
+    first = replace(table, rows=table.rows[:most])
+    return [first, Fold(f"{len(rest.rows)} more", [rest])]
 
 
 def columns(*titles: str) -> tuple[Column, ...]:

@@ -77,7 +77,7 @@ async def file(visit: Visit) -> Response:
 
 async def live(visit: Visit) -> Response:
     """Receipts as they are recorded."""
-    return PassedOn(visit, "/v1/live")
+    return PassedOn(visit, "/v1/live", after=visit.query.get("after", ""))
 
 
 async def csv(visit: Visit) -> Response:
@@ -88,12 +88,13 @@ async def csv(visit: Visit) -> Response:
 class PassedOn(Response):
     """The answer of a route to this visitor, as it comes."""
 
-    def __init__(self, visit: Visit, path: str, query: str = "") -> None:
-        """`query` is put before the page's own."""
+    def __init__(self, visit: Visit, path: str, query: str = "", after: str = "") -> None:
+        """`query` is put before the page's own; `after` is the place that a stream begins behind."""
         super().__init__()
         self._visit = visit
         self._path = path
         self._query = query
+        self._after = after
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Let the route answer; what the site says of every answer holds for this one too."""
@@ -108,7 +109,13 @@ class PassedOn(Response):
             await send(message)
 
         query = "&".join(part for part in (self._query, scope["query_string"].decode()) if part)
-        await self._visit.ask.passed_on(self._path, query, scope, receive, passed)
+        await self._visit.ask.passed_on(self._path, query, self._from_place(scope), receive, passed)
+
+    def _from_place(self, scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        known = any(name == b"last-event-id" for name, _ in scope["headers"])
+        if known or not self._after:
+            return scope
+        return {**scope, "headers": [*scope["headers"], (b"last-event-id", self._after.encode("latin-1", "replace"))]}
 
 
 def _door(visit: Visit, following: str, why: str, status: int = 200) -> Response:

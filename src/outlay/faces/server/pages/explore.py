@@ -34,6 +34,7 @@ from outlay.faces.server.pages.components import (
     Table,
     change_of,
     columns,
+    folded,
     share,
 )
 from outlay.faces.server.pages.drawing import checked_step
@@ -103,7 +104,7 @@ async def explore(visit: Visit) -> Response:
             note=period.label,
             blocks=spend_chart(visit, period, split, visit.query.get("step", "")),
         ),
-        Card(title=f"By {by}", note=period.label, blocks=[_table(visit, found, before, by, period)]),
+        Card(title=f"By {by}", note=period.label, blocks=folded(_table(visit, found, before, by, period), 30)),
         await _saved(visit),
     ]
     return visit.page("Explore", blocks, lead=period.label)

@@ -29,6 +29,7 @@ from outlay.faces.server.pages.components import (
     Several,
     Table,
     columns,
+    folded,
     length_of,
     share,
 )
@@ -81,7 +82,7 @@ async def jobs(visit: Visit) -> Response:
                     ],
                     span=6,
                 ),
-                Card(title="The dearest jobs", note=period.label, blocks=[_table(visit, rows, middle, period)]),
+                Card(title="The dearest jobs", note=period.label, blocks=folded(_table(visit, rows, middle, period))),
             ]
         ),
     ]

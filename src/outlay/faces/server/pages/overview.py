@@ -45,6 +45,9 @@ SPLITS: Final = ("provider", "service", "feature", "project", "customer", "team"
 
 TOPS: Final = ("feature", "user", "job", "customer")
 ROWS: Final = 6
+LIVE: Final = 8
+"""How many of the last receipts stand there at first."""
+
 _BASES: Final = {
     "measured": "measured",
     "billed": "billed",
@@ -60,8 +63,8 @@ async def overview(visit: Visit) -> Response:
         return visit.go("/me")
     period, split = visit.period(), _split(visit)
     month = period_named("month", visit.today)
-    figures, used, standing, alerts = await asyncio.gather(
-        _figures(visit, month), _used(visit, period), _budgets(visit), _alerts(visit)
+    figures, used, standing, alerts, place = await asyncio.gather(
+        _figures(visit, month), _used(visit, period), _budgets(visit), _alerts(visit), visit.ask.place()
     )
     blocks: list[Any] = [Figures([*figures, *standing]), *alerts]
     blocks.append(
@@ -75,7 +78,10 @@ async def overview(visit: Visit) -> Response:
                     span=8,
                 ),
                 Card(
-                    title="Live", note="receipts as they come", blocks=[Live(address("/live", visit.where()))], span=4
+                    title="Live",
+                    note="receipts as they come",
+                    blocks=[Live(address("/live", [*visit.where(), ("after", str(max(0, place - LIVE)))]))],
+                    span=4,
                 ),
                 Card(
                     title="What changed yesterday, and why",
@@ -208,7 +214,8 @@ def reason(visit: Visit, change: Mapping[str, str]) -> str:
         for amount, name in parts
         if amount and abs(amount) * 10 >= whole
     ]
-    return ", ".join(told)
+    # A sign stays with its amount.
+    return ", ".join(told).replace("−", "−\u2060")
 
 
 def named(keys: Mapping[str, str | None]) -> str:
@@ -405,7 +412,7 @@ def _hours(visit: Visit) -> Chart:
     return Chart(
         source=address("/charts/spend", query),
         label="Spend by hour, yesterday and today",
-        height=260,
+        height=300,
         csv=address("/csv/costs", csv),
     )
 
@@ -416,9 +423,9 @@ def _top(visit: Visit, by: str, period: Period) -> Card:
         title=f"Top {by}s",
         note=period.label,
         part=address("/parts/top", [*visit.where(), *_days(period), ("by", by)]),
-        height=260,
+        height=300,
         more=Link("All", "/jobs" if by == "job" else address("/explore", [*name, ("by", by)])),
-        span=3,
+        span=6,
     )
 
 

@@ -28,6 +28,7 @@ from outlay.faces.server.pages.components import (
     Table,
     columns,
     filled,
+    folded,
     share,
 )
 from outlay.faces.server.pages.explore import calls_table
@@ -85,7 +86,7 @@ async def people(visit: Visit) -> Response:
     )
     kinds = Choices("By", [Choice(text=one, href=visit.here(by=one), on=one == kind) for one in KINDS])
     return visit.page(
-        "Users & customers", [visit.periods("month"), kinds, figures, Card(title=f"By {kind}", blocks=[table])]
+        "Users & customers", [visit.periods("month"), kinds, figures, Card(title=f"By {kind}", blocks=folded(table))]
     )
 
 

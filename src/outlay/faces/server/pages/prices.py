@@ -23,6 +23,7 @@ from outlay.faces.server.pages.components import (
     Several,
     Table,
     columns,
+    folded,
 )
 from outlay.faces.server.pages.overview import into
 from outlay.faces.server.pages.visit import Page, Visit, address
@@ -51,7 +52,11 @@ async def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
     blocks: list[Any] = [Notice(problem, "bad")] if problem else []
     blocks.append(Card(title="Usage without a price", blocks=_unpriced(visit, used["rows"])))
     blocks.append(
-        Card(title="Rates of what was used", note="all services with spend", blocks=[_used(visit, used["rows"])])
+        Card(
+            title="Rates of what was used",
+            note="all services with spend",
+            blocks=folded(_used(visit, used["rows"]), 12),
+        )
     )
     blocks.append(_rates(visit, found, provider, service))
     if visit.sees_all:
@@ -60,7 +65,7 @@ async def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
             Card(
                 title="To be looked at",
                 note="old prices, prices without a source, sources that differ",
-                blocks=[_check(check["findings"])],
+                blocks=folded(_check(check["findings"]), 8),
             )
         )
     if visit.may_change:
@@ -165,7 +170,11 @@ def _rates(visit: Visit, found: Mapping[str, Any], provider: str, service: str) 
     more = Link("The next rates", visit.here(cursor=found["next"])) if found["next"] else None
     title = f"Rates of {provider} / {service}" if provider else "Your own rates"
     return Card(
-        title=title, note="with their dates and sources, the past ones too", blocks=[table], more=more, id="rates"
+        title=title,
+        note="with their dates and sources, the past ones too",
+        blocks=folded(table, 30),
+        more=more,
+        id="rates",
     )
 
 
