@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Final
 
@@ -19,6 +19,9 @@ EXACT: Final = Context(prec=60)
 """Sums of a bill keep every digit: costs below 10¹⁶ with 40 digits, a million times, still fit."""
 
 UNIT_SEPARATOR: Final = "\x1f"
+_sum: Final = EXACT.add
+_ZERO: Final = Decimal(0)
+_KNOWN_MAX: Final = 100_000
 
 
 class BilledGroup(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
@@ -106,30 +109,34 @@ class Grouping:
         self.currency = currency
         self.groups: dict[tuple[object, ...], BilledGroup] = {}
         self._seen: set[int] = set()
+        self._known: dict[tuple[int, date, int], BilledGroup] = {}
 
-    def add(self, row: BilledRow) -> bool:
-        """Count a row; whether it was. One whose own key came before is not: a row of a bill is used once."""
+    def add(self, row: BilledRow) -> BilledGroup | None:
+        """Count a row; its group. None for one whose own key came before: a row of a bill is used once."""
         identity = hash(row.key or row.raw) if row.key or row.raw else 0
         repeats = identity != 0 and identity in self._seen
         if repeats and row.key:
-            return False
+            return None
         if identity:
             self._seen.add(identity)
         group = self._group(row)
         cost = Decimal(row.cost)
         group.rows += 1
-        group.cost = EXACT.add(group.cost, cost)
+        group.cost = _sum(group.cost, cost)
         decimals = -int(cost.as_tuple().exponent) if cost else group.decimals
         group.decimals = min(group.decimals, decimals) if group.rows > 1 else decimals
         if repeats:
-            group.repeated = EXACT.add(group.repeated, cost)
+            group.repeated = _sum(group.repeated, cost)
         if row.quantity:
-            group.quantity = EXACT.add(group.quantity or Decimal(0), Decimal(row.quantity))
+            group.quantity = _sum(group.quantity or _ZERO, Decimal(row.quantity))
         if row.list_cost:
-            group.listed = EXACT.add(group.listed or Decimal(0), Decimal(row.list_cost))
-        return True
+            group.listed = _sum(group.listed or _ZERO, _evidence(row.list_cost))
+        return group
 
     def _group(self, row: BilledRow) -> BilledGroup:
+        known = (row.about, row.date, row.days)
+        if row.about and known in self._known:
+            return self._known[known]
         tags = tuple(sorted(row.tags.items())) if row.tags else ()
         about = (
             *(
@@ -148,6 +155,10 @@ class Grouping:
         found = self.groups.get(about)
         if found is None:
             found = self.groups[about] = self._new(row, tags)
+        if row.about:
+            if len(self._known) > _KNOWN_MAX:
+                self._known.clear()
+            self._known[known] = found
         return found
 
     def _new(self, row: BilledRow, tags: tuple[tuple[str, str], ...]) -> BilledGroup:
@@ -175,7 +186,7 @@ class Grouping:
     def finished(self, exchange_on: Callable[[str, date], ExchangeRate] | None) -> list[BilledGroup]:
         """The groups with their amounts in the ledger's currency, by `exchange_on` the day of each."""
         groups = list(self.groups.values())
-        self.groups, self._seen = {}, set()
+        self.groups, self._seen, self._known = {}, set(), {}
         for group in groups:
             if group.currency != self.currency and exchange_on is not None:
                 group.exchange = exchange_on(group.currency, group.date)
@@ -191,6 +202,15 @@ def _digest(row: BilledRow, tags: tuple[tuple[str, str], ...]) -> bytes:
         *(part for pair in tags for part in pair),
     )
     return blake2b(UNIT_SEPARATOR.join(about).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def _evidence(text: str) -> Decimal:
+    """A figure that only explains: nothing where it is no number."""
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        return _ZERO
+    return found if found.is_finite() else _ZERO
 
 
 def days_of(groups: Iterable[BilledGroup]) -> tuple[int, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -100,15 +101,19 @@ class Taking:
         self.grouping = Grouping(zone, store.currency)
         self.rows = self.waiting = self.row_chunks = 0
         self.repeated: list[int] = []
+        self._waits: dict[bytes, bool] = {}
 
     def take(self, statement: Statement, rows: Sequence[BilledRow]) -> None:
         """Keep some rows: their lines, their columns, and what they add up to."""
         lines: list[StatementLine] = []
         for row in rows:
-            if not self.grouping.add(row):
+            group = self.grouping.add(row)
+            if group is None:
                 self.repeated.append(row.line)
                 continue
-            waits = self.metering.waits(row)
+            waits = self._waits.get(group.key)
+            if waits is None:
+                waits = self._waits[group.key] = self.metering.waits(row)
             self.waiting += waits
             lines.append(self._line(statement.id, row, self.rows, WAITING if waits else CHARGED))
             self.rows += 1
@@ -218,13 +223,20 @@ def _take_all(taking: Taking, rows: Iterator[BilledRow], digest: str, covers: tu
         currency=taking.store.currency,
         recorded_at=taking.now,
     )
-    for batch in chain([first], iter(lambda: _batch(rows), [])):
-        taking.take(statement, batch)
+    # Rows of plain values hold no cycle, but each round of the collector would walk what waits to be charged.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for batch in chain([first], iter(lambda: _batch(rows), [])):
+            taking.take(statement, batch)
+    finally:
+        if collecting:
+            gc.enable()
     return statement
 
 
 def _batch(rows: Iterator[BilledRow]) -> list[BilledRow]:
-    return [row for _, row in zip(range(BATCH), rows)]  # noqa: B905 - the shorter one ends it, as it should
+    return list(islice(rows, BATCH))
 
 
 def _is_whole(restates: str, groups: Sequence[BilledGroup]) -> bool:

@@ -10,7 +10,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import count
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
+
+from msgspec.structs import force_setattr
 
 from outlay.capture.lines import BadLine, Line
 from outlay.capture.statement_layouts import Layout
@@ -75,9 +79,10 @@ class TableReader:
         self._tags_at = next((places[name] for name in layout.tags if name in places), None)
         self._tag_columns = _tag_columns(layout, self.header)
         named = {name: at for at, name in enumerate(self.header)}
-        self._kept = [named.get(name, -1) for name in columns]
+        self._keep = _keeper([named.get(name, -1) for name in columns])
+        self._is_about = _keeper(self._static_places(places))
+        self._templates: dict[tuple[str, ...], BilledRow] = {}
         self._moments: dict[str, _Moment] = {}
-        self._tags: dict[str, dict[str, str]] = {}
 
     def read(self, record: Record) -> BilledRow | BadLine:
         """One record as a row of the bill."""
@@ -91,39 +96,63 @@ class TableReader:
         start = self._moment(get["start"](cells), "start")
         end_text = get["end"](cells)
         end = self._moment(end_text, "end") if end_text else start
-        service, sku = get["service"](cells), get["sku"](cells)
+        quantity = get["quantity"](cells)
+        # Most rows of a bill are about what rows before them were about: a copy is a tenth of making one.
+        about = self._is_about(cells)
+        template = self._templates.get(about)
+        if template is None:
+            template = self._template(cells, about)
+        row: BilledRow = template.__copy__()  # type: ignore[attr-defined]  # of every Struct; copy.copy takes longer
+        force_setattr(row, "date", start.day)
+        force_setattr(row, "days", max(1, -(-(end.seconds - start.seconds) // _DAY_S)))
+        force_setattr(row, "cost", decimal_text(get["cost"](cells), "cost"))
+        force_setattr(row, "quantity", decimal_text(quantity, "quantity") if quantity else "")
+        force_setattr(row, "list_cost", get["list_cost"](cells))
+        force_setattr(row, "line", record.number)
+        force_setattr(row, "raw", record.raw)
+        force_setattr(row, "key", self._key(cells))
+        force_setattr(row, "cells", self._keep(cells))
+        return row
+
+    def _static_places(self, places: Mapping[str, int]) -> list[int]:
+        """Where all stands that a row is about, whatever it costs and whenever it was."""
+        layout = self.layout
+        names = [name for field in _ABOUT for name in getattr(layout, field)]
+        found = [places[name] for name in (*names, *layout.words, *layout.tags) if name in places]
+        return sorted({*found, *(at for at, _ in self._tag_columns)})
+
+    def _template(self, cells: _Cells, about: tuple[str, ...]) -> BilledRow:
+        get = self._get
+        service, sku, unit = get["service"](cells), get["sku"](cells), get["unit"](cells)
         seller = get["provider"](cells)
         provider = seller_of(seller) if seller else self.provider
         if not provider:
             raise InvalidInput("the row says nobody who sells; give --provider", code="missing_field")
-        quantity, unit = get["quantity"](cells), get["unit"](cells)
         meter, per = meter_and_size(unit, self._words(cells)) if unit else (None, 1)
         bill = get["bill_start"](cells)
-        return BilledRow(
-            date=start.day,
+        if len(self._templates) > _REMEMBERED_MAX:
+            self._templates.clear()
+        found = self._templates[about] = BilledRow(
+            date=date.min,
             service=(service or sku or seller)[:_TEXT_MAX],
             resource=get["resource"](cells)[:_TEXT_MAX],
-            cost=decimal_text(get["cost"](cells), "cost"),
-            quantity=decimal_text(quantity, "quantity") if quantity else "",
+            cost="",
+            quantity="",
             unit=unit[:_TEXT_MAX],
             provider=provider,
             meter=meter,
             currency=get["currency"](cells) or None,
-            line=record.number,
-            raw=record.raw,
             category=self._category(cells),
             account=get["account"](cells),
             sub_account=get["sub_account"](cells),
             region=get["region"](cells),
             sku=sku,
             per=per,
-            list_cost=_optional_decimal(get["list_cost"](cells)),
-            days=max(1, -(-(end.seconds - start.seconds) // _DAY_S)),
             bill_month=self._moment(bill, "bill").day.isoformat()[:7] if bill else "",
             tags=self._tags_of(cells),
-            key=self._key(cells),
-            cells=[cells[at] if at >= 0 else "" for at in self._kept],
+            about=next(_NUMBERS),
         )
+        return found
 
     def _category(self, cells: _Cells) -> Category:
         name = self._get["category"](cells).lower()
@@ -144,26 +173,26 @@ class TableReader:
     def _tags_of(self, cells: _Cells) -> dict[str, str]:
         if self._tags_at is not None:
             text = cells[self._tags_at]
-            if text not in NOTHING:
-                return self._remembered(text, lambda: json_tags(text))
-        elif self._tag_columns:
-            values = [(name, cells[at]) for at, name in self._tag_columns if cells[at] not in NOTHING]
-            return self._remembered(repr(values), lambda: clean_tags(values)) if values else NO_TAGS
-        return NO_TAGS
-
-    def _remembered(self, text: str, read: Callable[[], dict[str, str]]) -> dict[str, str]:
-        known = self._tags.get(text)
-        if known is None:
-            if len(self._tags) > _REMEMBERED_MAX:
-                self._tags.clear()
-            known = self._tags[text] = read()
-        return known
+            return NO_TAGS if text in NOTHING else json_tags(text)
+        return clean_tags([(name, cells[at]) for at, name in self._tag_columns if cells[at] not in NOTHING])
 
 
 _READ: Final = (
     *("cost", "start", "end", "bill_start", "currency", "category", "commitment", "provider", "service"),
     *("resource", "quantity", "unit", "account", "sub_account", "region", "sku", "list_cost"),
 )
+_ABOUT: Final = (
+    *("bill_start", "currency", "category", "commitment", "provider", "service", "resource", "unit"),
+    *("account", "sub_account", "region", "sku"),
+)
+_NUMBERS: Final = count(1)
+
+
+def _keeper(places: Sequence[int]) -> Callable[[_Cells], tuple[str, ...]]:
+    """What gives some cells, in order; an empty one for a place below 0."""
+    if len(places) > 1 and min(places) >= 0:
+        return itemgetter(*places)
+    return lambda cells: tuple([cells[at] if at >= 0 else "" for at in places])
 
 
 def kept_columns(layout: Layout, headers: Iterable[Sequence[str]]) -> list[str]:
@@ -233,14 +262,6 @@ def decimal_text(text: str, what: str) -> str:
     if len(text) > DIGITS_MAX:
         raise InvalidInput(f"{what} {text[:20]}… has more than {DIGITS_MAX} digits", code="too_precise", field=what)
     return text
-
-
-def _optional_decimal(text: str) -> str:
-    """A figure that is only evidence: kept where it is a number."""
-    try:
-        return decimal_text(text, "cost") if text else ""
-    except InvalidInput:
-        return ""
 
 
 def json_tags(text: str) -> dict[str, str]:

@@ -129,7 +129,8 @@ class BilledRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `quantity` counts units of which each is `per` of the meter (1K tokens: 1,000). `list_cost` is the cost before
     discounts. `days` is how many days the row covers, `bill_month` the invoice it stands on (YYYY-MM; that of its
     date when empty). `key` is the provider's own name of the row, where it gives one. `cells` are all columns as
-    received, in the order of the statement's header.
+    received, in the order of the statement's header. Rows with the same `about` (over 0) differ in their date,
+    figures, key and cells alone.
     """
 
     date: date
@@ -154,7 +155,8 @@ class BilledRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     bill_month: str = ""
     tags: dict[str, str] = {}
     key: str = ""
-    cells: list[str] = []
+    cells: tuple[str, ...] = ()
+    about: int = 0
 
 
 def provider_of(service: str, default: str | None = None) -> str:
