@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, Unpack
 
 from msgspec.structs import replace
 
+from outlay.advising import LedgerAdvice
 from outlay.answers import Repricing
 from outlay.arguments import (
     EventFields,
@@ -31,7 +32,6 @@ from outlay.capture.seen import Seen
 from outlay.capture.seen import told as told_by
 from outlay.clock import DAY_MICROSECONDS, Clock
 from outlay.errors import InvalidInput, PriceBookError
-from outlay.estimating import LedgerEstimates
 from outlay.ledger.rules import live_version
 from outlay.ledger.store import EntryFilter, JobOutcome, LedgerStore, Retained
 from outlay.model import AuditReport, ExchangeRate, Outcome, Rate, Recorded, Status, UsageEvent
@@ -59,7 +59,7 @@ SPOOLED_PICO_MAX: Final = 2**63 - 1
 MEASURED_ANEW: Final = "exists_with_different_duration_s"
 
 
-class Ledger(LedgerSchedule, LedgerEstimates, LedgerBills):
+class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
     """A ledger that is open. Safe to share between threads and across forks; a context manager."""
 
     client_watcher: Callable[..., None] | None = None

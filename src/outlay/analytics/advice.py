@@ -59,7 +59,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[tuple[str, str], ...] = ()
     alternative: str = ""
     commits: bool = False
-    where: dict[str, str] = {}
+    where: dict[str, tuple[str, ...]] = {}
     state: AdviceState = AdviceState.OPEN
     decided_at: Instant | None = None
     why: str = ""

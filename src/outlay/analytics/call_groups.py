@@ -64,7 +64,7 @@ class CallGroup(msgspec.Struct, kw_only=True):
         return f"{said} for {self.feature}" if self.feature else said
 
     @property
-    def where(self) -> dict[str, str]:
+    def where(self) -> dict[str, tuple[str, ...]]:
         """A filter for these calls."""
         named = {
             "provider": self.provider,
@@ -72,7 +72,7 @@ class CallGroup(msgspec.Struct, kw_only=True):
             "operation": self.operation,
             "feature": self.feature,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: (value,) for name, value in named.items() if value is not None}
 
     def mean(self, meter: str) -> int:
         """A call's mean of a meter, to the nearest whole."""

@@ -21,11 +21,16 @@ Table = dict[str, Any]
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The stack, the same under each scenario, and the price file beside it, if the file names one."""
+    """The stack, the same under each scenario, and what else the file names: a price file beside it, the environment.
+
+    `tables` are the stack's own, for those who change some of its fields.
+    """
 
     stack: Stack
     scenarios: dict[str, Stack]
     prices: str = ""
+    environment: str = ""
+    tables: dict[str, Any] = {}
 
 
 def read_stack_file(text: str, name: str) -> StackFile:
@@ -47,6 +52,8 @@ def stack_file_of(tables: Mapping[str, Any]) -> StackFile:
         stack=stack,
         scenarios={str(title): stack_of(changed(base, changes, str(title))) for title, changes in scenarios.items()},
         prices=str(base.get("stack", {}).get("prices", "")),
+        environment=str(base.get("stack", {}).get("environment", "")),
+        tables=base,
     )
 
 
@@ -80,6 +87,7 @@ def stack_of(tables: Mapping[str, Any]) -> Stack:
     margin = head.number("margin_percent", 0)
     title, free = head.text("name", "stack"), head.flag("free_allowances", True)
     head.text("prices", "")
+    head.text("environment", "")
     head.finish()
     top = Fields("", tables, region)
     resources = [_resource(fields) for fields in top.tables("resource")]
@@ -102,6 +110,7 @@ def _resource(fields: Fields) -> Resource:
     fields.region = fields.text("region", fields.region)
     title = fields.text("name", fields.where.rpartition(".")[2])
     reason = fields.text("none", "")
+    fields.text("environment", "")
     billed = fields.raw("billed_as", [])
     if not isinstance(billed, list) or not all(isinstance(one, str) for one in billed):
         raise fields.error("billed_as", 'is a list such as ["aws/RDS"]')
