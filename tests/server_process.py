@@ -24,15 +24,19 @@ def free_port() -> int:
 class ServerProcess:
     """`outlay serve` of one ledger. It may be killed and started again on the same port; a context manager."""
 
-    def __init__(self, ledger: Path | str, folder: Path, *, port: int | None = None, **settings: Any) -> None:
-        """`settings` are those of the table [server]; the log is `server.log` in `folder`."""
+    def __init__(
+        self, ledger: Path | str, folder: Path, *, port: int | None = None, tables: str = "", **settings: Any
+    ) -> None:
+        """`settings` are those of the table [server], `tables` further text of the configuration; the log is
+        `server.log` in `folder`.
+        """
         self.ledger = str(ledger)
         self.folder = folder
         self.port = port or free_port()
         self.log = folder / f"server-{self.port}.log"
         self._config = folder / f"server-{self.port}.toml"
         lines = [f"{name} = {msgspec.json.encode(value).decode()}" for name, value in settings.items()]
-        self._config.write_text("\n".join(["[server]", *lines, ""]))
+        self._config.write_text("\n".join(["[server]", *lines, "", tables]))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
