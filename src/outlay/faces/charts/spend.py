@@ -31,6 +31,9 @@ from outlay.model import CostRow, CostTable, Quantity
 from outlay.money import Money, format_pico, round_half_even
 
 TOP: Final = 10
+SIGNIFICANT: Final = 3
+"""How many digits of a small amount stand at its bar."""
+
 _ROOM: Final = 1.2
 """How much longer the axis of bars is than the longest: room for its amount in words."""
 
@@ -134,8 +137,8 @@ def top_bar(
             "data": {"values": values},
             "encoding": shared,
             "layer": [
-                {"transform": [{"filter": f"datum.rank < {most}"}], **named},
-                {"transform": [{"filter": f"datum.rank >= {most}"}], **rest},
+                {"transform": [{"filter": "!datum.rest"}], **named},
+                {"transform": [{"filter": "datum.rest"}], **rest},
                 words,
             ],
         },
@@ -150,22 +153,24 @@ def top_bar(
 
 def _ranked(table: CostTable, most: int) -> list[Row]:
     whole = table.total.amount
-    ranked = sorted(table.rows, key=lambda row: (-row.amount, str(row.keys)))
+    ranked = sorted(table.rows, key=lambda row: (row.keys[:1] == (REST,), -row.amount, str(row.keys)))
+    most = min(most, sum(row.keys[:1] != (REST,) for row in ranked))
     groups = [
         (" / ".join(word(by, key) for by, key in zip(table.by, row.keys, strict=True)), row.amount, row.events)
         for row in ranked[:most]
     ]
     rest = ranked[most:]
     if rest:
-        name = f"{len(rest):,} others"
+        name = "others" if rest[-1].keys[:1] == (REST,) else f"{len(rest):,} others"
         groups.append((name, sum(row.amount for row in rest), sum(row.events for row in rest)))
     return [
         {
             "name": name,
             "rank": rank,
+            "rest": rank >= most,
             "calls": f"{calls:,}",
             "share": share(cost, whole),
-            "short": format_pico(cost, table.currency),
+            "short": format_pico(cost, table.currency, SIGNIFICANT),
             **amount(cost, table.currency),
         }
         for rank, (name, cost, calls) in enumerate(groups)
@@ -303,4 +308,6 @@ def _halves(currency: str, unit: str) -> list[Spec]:
 
 
 def _headline(table: CostTable) -> str:
+    if not table.total.events:
+        return format_pico(table.total.amount, table.currency)
     return f"{format_pico(table.total.amount, table.currency)} in {table.total.events:,} calls"

@@ -28,7 +28,7 @@ def said(cell: Cell) -> str:
 
 def markdown(report: Report) -> str:
     """The report as Markdown, its tables aligned by their renderer."""
-    parts = [f"# {_marked(report.title)}", "", f"Total **{report.total}**{_still(report)}"]
+    parts = [f"# {_marked(report.title)}", "", f"Total **{report.total}**{still(report)}"]
     for section in report.sections:
         parts += ["", f"## {_marked(section.title)}", "", _markdown_row(section.columns)]
         parts.append(_markdown_row(["---" if at < section.texts else "---:" for at in range(len(section.columns))]))
@@ -82,7 +82,7 @@ def html_text(report: Report) -> str:
         html.escape(report.title),
         '</title></head><body style="font-family:sans-serif;color:#222;max-width:960px">',
         f"<h1>{html.escape(report.title)}</h1>",
-        f'<p style="font-size:150%"><b>{html.escape(str(report.total))}</b>{html.escape(_still(report))}</p>',
+        f'<p style="font-size:150%"><b>{html.escape(str(report.total))}</b>{html.escape(still(report))}</p>',
     ]
     for section in report.sections:
         parts += _html_section(section)
@@ -121,5 +121,6 @@ def _html_bar(share: Cell) -> str:
     return f'<td><div style="background:#3367d6;height:10px;width:{pixels}px"></div></td>'
 
 
-def _still(report: Report) -> str:
+def still(report: Report) -> str:
+    """What is said after a total of a period that is not over."""
     return "" if report.whole else ", and the period still runs"
