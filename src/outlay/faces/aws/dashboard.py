@@ -110,8 +110,10 @@ def _query(definition: Definition, metric: str, names: tuple[str, ...], period_s
     if not holding:
         return None
     schema = ", ".join(_quoted(each) for each in (definition.metrics[metric].namespace, *sorted(holding[0])))
-    by = f" GROUP BY {', '.join(_quoted(name) for name in sorted(wanted))}" if wanted else ""
-    return f"SELECT SUM({_quoted(metric)}) FROM SCHEMA({schema}){by}"
+    parts = ["SELECT", f"SUM({_quoted(metric)})", "FROM", f"SCHEMA({schema})"]
+    if wanted:
+        parts += ["GROUP BY", ", ".join(_quoted(name) for name in sorted(wanted))]
+    return " ".join(parts)
 
 
 def _quoted(name: str) -> str:

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from outlay.faces.cli import (
+    advising,
     alerting,
     analysing,
     asking,
+    aws,
     budgeting,
     estimating,
     exporting,
@@ -72,6 +74,7 @@ for name, command in (
     ("compare", analysing.compare),
     ("estimate", estimating.estimate),
     ("estimated", estimating.estimated),
+    ("advise", advising.advise),
     ("finish", recording.finish),
     ("correct", recording.correct),
     ("reprice", recording.reprice),
@@ -94,3 +97,4 @@ app.add_typer(serving.keys)
 app.add_typer(gateway.gateway)
 app.add_typer(budgeting.budget)
 app.add_typer(alerting.alerts)
+app.add_typer(aws.aws)
