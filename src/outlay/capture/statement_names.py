@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -99,15 +100,26 @@ def bare_name(service: str) -> str:
     return _ALIASES.get(plain, _NOT_A_LETTER.sub("-", plain).strip("-"))
 
 
-def is_called(billed_service: str, sku: str, resource: str, called_service: str, provider: str) -> bool:
-    """Whether a row of a bill pays for calls that are recorded under this service of the same provider."""
+def calls_named(
+    billed_service: str, sku: str, resource: str, called_services: Iterable[str], provider: str
+) -> frozenset[str]:
+    """Which services that calls are recorded under, of the same provider, a row of a bill pays for.
+
+    The one that it names; where it names none but its seller (`Replicate`), all of them.
+    """
+    services = list(called_services)
+    named = frozenset(each for each in services if _names(billed_service, sku, resource, each))
+    if not named and bare_name(billed_service) == provider:
+        return frozenset(services)
+    return named
+
+
+def _names(billed_service: str, sku: str, resource: str, called_service: str) -> bool:
     called = bare_name(called_service)
     for name in (billed_service, resource):
         bare = bare_name(name)
-        if bare and bare in (called, provider):
-            return True
         # A dated version is billed where its alias was called, and the other way round.
-        if min(len(bare), len(called)) > _SHORTEST and (_is_version(bare, called) or _is_version(called, bare)):
+        if bare and (bare == called or _is_version(bare, called) or _is_version(called, bare)):
             return True
     if _MODEL_SELLER.search(billed_service):
         return _BEDROCK_SERVICE.match(called_service) is not None and _speaks_of(sku or billed_service, called)
@@ -115,6 +127,8 @@ def is_called(billed_service: str, sku: str, resource: str, called_service: str,
 
 
 def _is_version(name: str, alias: str) -> bool:
+    if len(alias) < _SHORTEST:
+        return False
     rest = name.removeprefix(alias)
     return rest != name and rest.startswith("-") and rest[1:2].isdigit()
 
