@@ -13,6 +13,7 @@ from tests.served import served
 import outlay
 from outlay.faces.server import health, hot, routes
 from outlay.faces.server.keys import make_key
+from outlay.faces.server.pages.site import every_page
 
 ROLES: dict[tuple[str, str], str] = {
     ("GET", "/healthz"): "public",
@@ -102,6 +103,57 @@ ROLES: dict[tuple[str, str], str] = {
     ("GET", "/api/user/costs"): "read",
     ("GET", "/analytics/dashboard"): "read",
     ("GET", "/analytics/features"): "read",
+    ("GET", "/signin"): "public",
+    ("POST", "/signin"): "public",
+    ("POST", "/signout"): "public",
+    ("GET", "/session"): "public",
+    ("GET", "/static/{name}"): "public",
+    ("GET", "/live"): "read",
+    ("GET", "/csv/costs"): "read",
+    ("GET", "/"): "read",
+    ("GET", "/parts/changes"): "read",
+    ("GET", "/parts/top"): "read",
+    ("GET", "/explore"): "read",
+    ("POST", "/explore/views"): "admin",
+    ("GET", "/receipts/{id:path}"): "read",
+    ("GET", "/jobs"): "read",
+    ("GET", "/jobs/{name:path}"): "read",
+    ("GET", "/people"): "read unscoped",
+    ("POST", "/people"): "admin",
+    ("GET", "/people/{kind}/{name:path}"): "read unscoped",
+    ("GET", "/me"): "read",
+    ("GET", "/budgets"): "read",
+    ("POST", "/budgets"): "admin",
+    ("GET", "/budgets/{name:path}"): "read",
+    ("GET", "/alerts"): "read unscoped",
+    ("POST", "/alerts/{id}"): "admin",
+    ("GET", "/parts/anomalies"): "read",
+    ("GET", "/anomalies/{id}"): "read",
+    ("POST", "/anomalies/{id}"): "admin",
+    ("GET", "/forecast"): "read",
+    ("GET", "/compare"): "read",
+    ("GET", "/prices"): "read",
+    ("POST", "/prices"): "admin",
+    ("GET", "/settings"): "read unscoped",
+    ("POST", "/settings/{what}"): "admin",
+    ("GET", "/charts/spend"): "read",
+    ("GET", "/charts/top"): "read",
+    ("GET", "/charts/quantity"): "read",
+    ("GET", "/charts/forecast"): "read",
+    ("GET", "/charts/budget"): "read",
+    ("GET", "/charts/jobs"): "read",
+    ("GET", "/charts/job-trend"): "read",
+    ("GET", "/charts/change"): "read",
+    ("GET", "/charts/anomaly"): "read",
+    ("GET", "/v1/views"): "read unscoped",
+    ("PUT", "/v1/views/{name}"): "admin",
+    ("DELETE", "/v1/views/{name}"): "admin",
+    ("GET", "/v1/notes"): "read unscoped",
+    ("PUT", "/v1/notes/{day}"): "admin",
+    ("GET", "/v1/keys"): "admin",
+    ("POST", "/v1/keys"): "admin",
+    ("POST", "/v1/keys/{id}/rotate"): "admin",
+    ("POST", "/v1/keys/{id}/revoke"): "admin",
     ("GET", "/analytics/compare"): "read",
 }
 
@@ -168,6 +220,7 @@ def declared() -> set[tuple[str, str]]:
     for name in routes.MODULES:
         for route in importlib.import_module(f"{routes.__name__}.{name}").router.routes:
             found |= {(method, route.path) for method in route.methods}
+    found |= {(page.method, page.path) for page in every_page()}
     return found - {("GET", "/docs")}
 
 
@@ -183,7 +236,7 @@ def outcome(client: httpx.Client, method: str, path: str) -> tuple[int, str]:
         concrete = f"{head}nothing{rest.partition('}')[2]}"
     body = None if method == "GET" else b"{}"
     with client.stream(method, concrete, content=body, headers={"content-type": "application/json"}) as answer:
-        if answer.headers["content-type"].startswith("application/problem+json"):
+        if answer.headers.get("content-type", "").startswith("application/problem+json"):
             answer.read()
             return answer.status_code, answer.json()["code"]
         return answer.status_code, ""

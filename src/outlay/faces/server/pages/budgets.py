@@ -265,11 +265,9 @@ async def _refusals(visit: Visit, name: str) -> Card:
 def _opens(visit: Visit, one: Mapping[str, Any]) -> Any:
     if one["opens_at"]:
         return visit.moment(one["opens_at"])
-    return (
-        "in no window: it asks for more than the limit"
-        if one["code"] == "budget_spent"
-        else "when others settle lower"
-    )
+    if one["code"] == "budget_spent":
+        return "in no window: it asks for more than the limit"
+    return "when others settle lower"
 
 
 def _why(visit: Visit, one: Mapping[str, Any]) -> Any:

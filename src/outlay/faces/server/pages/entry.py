@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
-from outlay.errors import AccessDenied, OutlayError
+from outlay.errors import OutlayError
 from outlay.faces.server.limits import Receive, Send
 from outlay.faces.server.pages.sessions import COOKIE, SECONDS
 from outlay.faces.server.pages.visit import Page, Visit, read_form
@@ -37,7 +37,7 @@ async def sign_in(visit: Visit) -> Response:
         site.state.gate.admit({b"authorization": b"Bearer " + credential.encode(), b"host": b"localhost"})
         sealed = site.sessions.seal(credential)
     except OutlayError as error:
-        return _door(visit, following, error.code, 403 if isinstance(error, AccessDenied) else 422)
+        return _door(visit, following, error.code, 422)
     answer = visit.go(_own_path(following))
     answer.set_cookie(
         COOKIE,

@@ -265,6 +265,7 @@ async def _calls_page(visit: Visit, period: Period) -> Response:
         *visit.where(),
         since=since,
         until=until,
+        newest=True,
         limit=CALLS,
         cursor=visit.query.get("cursor"),
     )

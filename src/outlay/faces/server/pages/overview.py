@@ -80,7 +80,7 @@ async def overview(visit: Visit) -> Response:
                 Card(
                     title="Live",
                     note="receipts as they come",
-                    blocks=[Live(address("/live", [*visit.where(), ("after", str(max(0, place - LIVE)))]))],
+                    blocks=[_live(visit, place)],
                     span=4,
                 ),
                 Card(
@@ -403,6 +403,10 @@ def _rests(visit: Visit, total: Mapping[str, Any], period: Period) -> list[Any]:
         )
     )
     return [table, facts]
+
+
+def _live(visit: Visit, place: int) -> Live:
+    return Live(address("/live", [*visit.where(), ("after", str(max(0, place - LIVE)))]))
 
 
 def _hours(visit: Visit) -> Chart:

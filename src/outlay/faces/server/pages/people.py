@@ -10,6 +10,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from outlay.errors import InvalidInput, NotFound
+from outlay.faces.server.pages.budgets import OF_RULES
 from outlay.faces.server.pages.components import (
     NONE,
     Badge,
@@ -146,10 +147,10 @@ async def _own(visit: Visit, kind: str, name: str) -> list[Any]:
         visit.ask.get("/v1/costs", where, **month.span),
         visit.ask.get("/v1/costs", where, by="feature", limit=10, **period.span),
         visit.ask.get("/v1/costs", where, by="service", limit=10, **period.span),
-        visit.ask.get("/v1/receipts", where, limit=CALLS, since=period.since, until=period.until),
+        visit.ask.get("/v1/receipts", where, newest=True, limit=CALLS, since=period.since, until=period.until),
         visit.ask.get("/v1/budgets", subject=name),
     )
-    standing = [one for one in budgets["budgets"] if one["subject"] == name or not visit.sees_all]
+    standing = [one for one in budgets["budgets"] if _is_theirs(visit, one, name)]
     chart = _chart(visit, period, kind, name)
     return [
         visit.periods(),
@@ -167,6 +168,11 @@ async def _own(visit: Visit, kind: str, name: str) -> list[Any]:
             ]
         ),
     ]
+
+
+def _is_theirs(visit: Visit, one: Mapping[str, Any], name: str) -> bool:
+    """Whether an account is this subject's own, and not an alert rule's."""
+    return (one["subject"] == name or not visit.sees_all) and not one["budget"].startswith(OF_RULES)
 
 
 def _plain(visit: Visit, found: Mapping[str, Any], by: str, period: Period) -> Table:

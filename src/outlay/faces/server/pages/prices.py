@@ -54,7 +54,7 @@ async def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
     blocks.append(
         Card(
             title="Rates of what was used",
-            note="all services with spend",
+            note="services with spend",
             blocks=folded(_used(visit, used["rows"]), 12),
         )
     )
@@ -171,7 +171,7 @@ def _rates(visit: Visit, found: Mapping[str, Any], provider: str, service: str) 
     title = f"Rates of {provider} / {service}" if provider else "Your own rates"
     return Card(
         title=title,
-        note="with their dates and sources, the past ones too",
+        note="with dates and sources, past ones too",
         blocks=folded(table, 30),
         more=more,
         id="rates",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from msgspec.structs import replace
 
@@ -81,6 +81,7 @@ async def receipts(
     until: Until = None,
     limit: Limit = RECEIPTS_PAGE,
     cursor: Cursor = None,
+    newest: Annotated[bool, Query(description="the last recorded first")] = False,
 ) -> Response:
     """The live events, in the order in which they were recorded."""
     where, place = filter_of(request, caller), place_of(cursor)
@@ -88,7 +89,11 @@ async def receipts(
 
     def walk() -> list[Entry]:
         chosen = EntryFilter(
-            since=instant_of(state, since), until=instant_of(state, until), where=where, after=place or None
+            since=instant_of(state, since),
+            until=instant_of(state, until),
+            where=where,
+            newest_first=newest,
+            after=place or None,
         )
         return list(islice(ledger.store.entries(chosen, limit + 1), limit + 1))
 

@@ -71,6 +71,7 @@ async function draw(figure) {
     drawn.get(figure)?.finalize();
     const place = document.createElement("div");
     const height = Number(figure.dataset.height);
+    spec.config.legend.columns = Math.max(2, Math.floor(canvas.clientWidth / 130));
     const shown = await embed(place, { ...spec, width: canvas.clientWidth, height }, {
       ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true, theme: "own" },
     });
