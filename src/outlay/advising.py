@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -53,7 +53,8 @@ DAYS_BEFORE: Final = 28
 class AdviceReport(msgspec.Struct, frozen=True, kw_only=True):
     """All measures, the one that saves the most first; what they save together, and month by month.
 
-    `cost` is what everything costs a month by the ledger, `calls` how many calls were looked at, in `days` days.
+    `cost` is what everything costs a month: by the ledger, and by the estimate what the ledger does not hold. `calls`
+    is how many calls were looked at, in `days` days.
     """
 
     measures: tuple[Advice, ...]
@@ -97,12 +98,13 @@ class LedgerAdvice(LedgerEstimates):
         scene = Scene(
             rate=lambda event: rate(event, book), to_month=to_month, currency=self.currency, cheaper=cheaper or {}
         )
-        found = list(advise_calls(groups, scene))
+        found, beyond = list(advise_calls(groups, scene)), 0
         if stack is not None:
-            found += self._on_stack(stack, prices, utilisation, now)
+            on_stack, beyond = self._on_stack(stack, prices, utilisation, now)
+            found += on_stack
         measures = sorted((self._decided(one) for one in found), key=lambda one: (-sum(_ends(one)), one.id))
         spent = self.costs((), where=where, since=now - days * DAY_MICROSECONDS).table.total.amount
-        cost = round(Fraction(spent) * DAYS_A_MONTH / days)
+        cost = round(Fraction(spent) * DAYS_A_MONTH / days) + beyond
         return AdviceReport(
             measures=tuple(measures),
             joint=joint(measures),
@@ -193,29 +195,30 @@ class LedgerAdvice(LedgerEstimates):
 
     def _on_stack(
         self, stack: StackFile, prices: str | Path | None, utilisation: Sequence[Utilisation], now: Instant
-    ) -> Iterator[Advice]:
+    ) -> tuple[list[Advice], int]:
+        """The advice, and what the rows that the ledger does not hold are estimated at a month."""
         span, volumes = self._both_ends(prices), shipped_volumes()
 
         def price(changes: Changes) -> StackEstimate:
             described = stack_of(changed(stack.tables, changes, "advice"))
             return price_stack(described, span, volumes, at=now, currency=self.currency)
 
-        actual, services = self._actual(price({}), now)
-        yield from advise_stack(
-            StackScene(
-                tables=stack.tables,
-                price=price,
-                environment=stack.environment,
-                utilisation=utilisation,
-                actual=actual,
-                services=services,
-            )
+        base = price({})
+        actual, services, beyond = self._actual(base, now)
+        scene = StackScene(
+            tables=stack.tables,
+            price=price,
+            environment=stack.environment,
+            utilisation=utilisation,
+            actual=actual,
+            services=services,
         )
+        return list(advise_stack(scene)), beyond
 
     def _actual(
         self, estimate: StackEstimate, now: Instant
-    ) -> tuple[dict[str, int], dict[str, dict[str, tuple[str, ...]]]]:
-        """What rows of the stack really cost a month, and by which filter the ledger tells it.
+    ) -> tuple[dict[str, int], dict[str, dict[str, tuple[str, ...]]], int]:
+        """What rows of the stack really cost a month, by which filter the ledger tells it, and what it does not hold.
 
         Only of rows that a bill tells apart from the others.
         """
@@ -224,7 +227,10 @@ class LedgerAdvice(LedgerEstimates):
         named = {f"{provider}/{service}".lower(): (provider, service) for provider, service in billed}
         actual: dict[str, int] = {}
         services: dict[str, dict[str, tuple[str, ...]]] = {}
-        for row in beside_bill(estimate, billed, Fraction(DAYS)).rows:
+        beyond = 0
+        for row in beside_bill(estimate, billed, DAYS_A_MONTH).rows:
+            if not row.actual:
+                beyond += row.estimated.low
             if row.actual > 0 and any(one.name == row.name for one in estimate.rows):
                 actual[row.name] = round(Fraction(row.actual) * DAYS_A_MONTH / DAYS)
                 pairs = [named[name] for name in row.services]
@@ -232,7 +238,7 @@ class LedgerAdvice(LedgerEstimates):
                     "provider": tuple(dict.fromkeys(provider for provider, _ in pairs)),
                     "service": tuple(service for _, service in pairs),
                 }
-        return actual, services
+        return actual, services, beyond
 
     def _decided(self, advice: Advice) -> Advice:
         body = self.store.note(ADVICE, advice.id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -100,6 +101,11 @@ class PlannedMonth(msgspec.Struct, frozen=True, kw_only=True):
     measures: tuple[str, ...]
     saving: Amounts
     left: Amounts
+
+
+def advice_id(rule: str, target: str) -> str:
+    """A name of a measure on a target that is the same whenever it is asked for: `batch-3f9a1c02`."""
+    return f"{rule}-{blake2b(target.encode(), digest_size=4).hexdigest()}"
 
 
 def share_of(saved: int | Fraction, cost: int | Fraction) -> int:

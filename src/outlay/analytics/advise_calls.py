@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from outlay.analytics.advice import Advice, Effort, share_of
+from outlay.analytics.advice import Advice, Effort, advice_id, share_of
 from outlay.analytics.call_groups import CallGroup, SeenCall, at_rank
 from outlay.clock import DAY_MICROSECONDS, MICROSECONDS_PER_SECOND
 from outlay.errors import InvalidInput
@@ -81,7 +81,7 @@ def _advice(
     """The advice, if it saves anything. A maximum costs nothing by itself: it is what a wrong answer may cost."""
     cost = scene.monthly(group.amount)
     made = Advice(
-        id=f"{rule}:{group.target}",
+        id=advice_id(rule, group.target),
         rule=rule,
         title=title,
         target=group.target,

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from outlay.analytics.advice import Advice, Effort, share_of
+from outlay.analytics.advice import Advice, Effort, advice_id, share_of
 from outlay.analytics.stack import MONTHS_A_YEAR, StackEstimate, StackRow
 from outlay.money import format_pico
 
@@ -25,6 +25,7 @@ HOURS_MIN: Final = 14 * 24
 BUSY_PERCENT: Final = 50
 IDLE_PERCENT: Final = 2
 CDN_GB_MIN: Final = 50
+LAMBDA_MB_MIN: Final = 128
 SIZES: Final = ("micro", "small", "medium", "large", "xlarge", "2xlarge", "4xlarge")
 DEVELOPMENT: Final = frozenset({"dev", "development", "test", "staging"})
 DEVELOPMENT_DAYS: Final = {"temp": 1, "generations": 7, "compositions": 14}
@@ -111,7 +112,7 @@ def _measured(scene: StackScene, base: StackEstimate, change: Change) -> Iterato
         cost = scene.actual.get(row.name, row.month.low)
         known = "by the ledger" if row.name in scene.actual else "by the estimate"
         made = Advice(
-            id=f"{change.rule}:{row.name}",
+            id=advice_id(change.rule, f"stack/{row.name}"),
             rule=change.rule,
             title=change.title,
             target=f"stack/{row.name}",
@@ -219,16 +220,17 @@ def _schedule(scene: StackScene) -> Iterator[Change]:
 
 
 def _rightsizing(scene: StackScene) -> Iterator[Change]:
-    for path, table in scene.resources("fargate", "rds", "elasticache"):
+    for path, table in scene.resources("fargate", "rds", "elasticache", "lambda"):
         found = scene.of(path)
-        if "cpu" not in found or "memory" not in found:
+        # A function has as much CPU as memory: only memory is told of it.
+        if "memory" not in found or ("cpu" not in found and table["kind"] != "lambda"):
             continue
         evidence = tuple(
             (f"{name}, {HOURS_MIN // 24} days", f"mean {one.mean:.1f} %, at most {one.busiest:.1f} %")
             for name, one in sorted(found.items())
         )
         title = _title(path, table)
-        if found["cpu"].busiest < IDLE_PERCENT:
+        if "cpu" in found and found["cpu"].busiest < IDLE_PERCENT:
             yield Change(
                 rule="idle",
                 title=f"Stop {title}: nothing uses it",
@@ -244,7 +246,7 @@ def _rightsizing(scene: StackScene) -> Iterator[Change]:
             if changes:
                 yield Change(
                     rule="rightsizing",
-                    title=f"Halve {title}" if table["kind"] == "fargate" else f"Take a smaller {title}",
+                    title=f"Take a smaller {title}",
                     most=changes,
                     exactly=True,
                     effort=Effort.MEDIUM,
@@ -260,6 +262,9 @@ def _smaller(path: str, table: Mapping[str, Any]) -> Changes:
         if vcpu <= Fraction(1, 4) or memory <= Fraction(1, 2):
             return {}
         return {f"{path}.vcpu": str(vcpu / 2), f"{path}.memory_gb": str(memory / 2)}
+    if table["kind"] == "lambda":
+        memory = int(Fraction(str(table["memory_mb"])) / 2)
+        return {f"{path}.memory_mb": memory} if memory >= LAMBDA_MB_MIN else {}
     family, _, size = str(table.get("instance", "")).rpartition(".")
     if size not in SIZES[1:]:
         return {}

@@ -110,7 +110,9 @@ def _resource(fields: Fields) -> Resource:
     fields.region = fields.text("region", fields.region)
     title = fields.text("name", fields.where.rpartition(".")[2])
     reason = fields.text("none", "")
-    fields.text("environment", "")
+    # For those who ask what it is and how busy it was: see docs/advice.md.
+    for name in ("environment", "bucket", "metrics"):
+        fields.raw(name)
     billed = fields.raw("billed_as", [])
     if not isinstance(billed, list) or not all(isinstance(one, str) for one in billed):
         raise fields.error("billed_as", 'is a list such as ["aws/RDS"]')

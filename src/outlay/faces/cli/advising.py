@@ -1,0 +1,191 @@
+"""`outlay advise`: what may be saved and why, what was said to it, what it did, and the checklist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+import typer
+
+from outlay.clock import to_datetime
+from outlay.errors import InvalidInput, NotFound, OutlayError
+from outlay.faces.cli.options import (
+    CsvOption,
+    JsonOption,
+    LedgerOption,
+    WhereOption,
+    form_of,
+    read_filter,
+    read_pairs,
+)
+from outlay.faces.cli.render import Form, show
+from outlay.faces.cli.session import opened
+
+if TYPE_CHECKING:
+    from outlay.advising import AdviceReport
+    from outlay.analytics.advice import Advice, AdviceEffect
+    from outlay.analytics.advise_stack import Utilisation
+    from outlay.analytics.checklist import Fact
+    from outlay.analytics.stack_file import StackFile
+    from outlay.api import Ledger
+
+DAYS: Final = 30
+
+
+def advise(
+    stack: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STACK]", help="A stack's file: adds advice on its resources.", show_default=False),
+    ] = None,
+    days: Annotated[int, typer.Option("--days", metavar="N", min=1, max=366, help="Calls of so many days.")] = DAYS,
+    accept: Annotated[
+        str | None, typer.Option("--accept", metavar="ID", help="Say: this is done.", show_default=False)
+    ] = None,
+    dismiss: Annotated[
+        str | None, typer.Option("--dismiss", metavar="ID", help="Say: this is not for us.", show_default=False)
+    ] = None,
+    reopen: Annotated[
+        str | None, typer.Option("--reopen", metavar="ID", help="Take that back.", show_default=False)
+    ] = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why.", show_default=False)] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="What each rests on, how to do it, what is assumed.")] = (
+        False
+    ),
+    effects: Annotated[bool, typer.Option("--effects", help="What accepted measures did since.")] = False,
+    checklist: Annotated[bool, typer.Option("--checklist", help="The checklist of 24 items, ticked from facts.")] = (
+        False
+    ),
+    dismissed: Annotated[bool, typer.Option("--all", help="Also what was dismissed.")] = False,
+    cheaper: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cheaper", metavar="MODEL=SMALLER", help="Which smaller model to propose.", show_default=False
+        ),
+    ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics",
+            metavar="FILE",
+            help='JSON: {"backend": {"cpu": [[average, maximum], …], "memory": […]}} by the hour.',
+            show_default=False,
+        ),
+    ] = None,
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Read them from CloudWatch, and buckets' rules from S3.")
+    ] = False,
+    prices: Annotated[
+        Path | None, typer.Option("--prices", metavar="FILE", help="Prices for the stack only.", show_default=False)
+    ] = None,
+    where: WhereOption = None,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+    csv: CsvOption = False,
+) -> None:
+    """What may be saved, with what it rests on; what several measures save together; a plan by month.
+
+    For example: outlay advise examples/stack.toml --explain
+    """
+    from outlay.estimating import load_stack
+    from outlay.faces.cli import advice_tables as made
+
+    form = form_of(json, csv)
+    described = None if stack is None else load_stack(stack)
+    with opened(ledger) as book:
+        if effects:
+            show(made.table_of_effects(_effects(book), book.currency), form)
+            return
+        utilisation, facts = _read_usage(book, described, metrics, aws=aws)
+        found = book.advice(
+            days=days,
+            where=read_filter(where),
+            stack=described,
+            prices=prices or _beside(stack, described),
+            utilisation=utilisation,
+            cheaper=read_pairs(cheaper, "--cheaper"),
+        )
+        for id, state in ((accept, "accepted"), (dismiss, "dismissed"), (reopen, "open")):
+            if id is not None:
+                said = book.decide_advice(_chosen(found, id), state, why=why, who="command line")
+                print(f"{said.id}: {said.state}")
+        if accept or dismiss or reopen:
+            return
+        if checklist:
+            ticked = book.checklist(found, stack=described, utilisation=utilisation, facts=facts)
+            show(made.table_of_checklist(ticked), form)
+            return
+        _show(found, form, explain=explain, dismissed=dismissed)
+
+
+def _show(found: AdviceReport, form: Form, *, explain: bool, dismissed: bool) -> None:
+    from outlay.faces.cli import advice_tables as made
+
+    show(made.table_of_advice(found, dismissed=dismissed), form)
+    if form is not Form.TABLE:
+        return
+    if explain:
+        for one in found.measures:
+            if dismissed or one.state != "dismissed":
+                print()
+                print("\n".join(made.details(found, one)))
+    if found.measures:
+        print()
+        show(made.table_of_plan(found), form)
+
+
+def _chosen(found: AdviceReport, id: str) -> Advice:
+    """The measure of that id, or of which it is the only beginning. Raises NotFound `no_such_advice`."""
+    exact = [one for one in found.measures if one.id == id]
+    near = exact or [one for one in found.measures if one.id.startswith(id)]
+    if len(near) != 1:
+        said = "no advice has" if not near else f"{len(near)} measures begin with"
+        raise NotFound(f"{said} the id {id[:60]!r}; outlay advise lists them", code="no_such_advice")
+    return near[0]
+
+
+def _effects(book: Ledger) -> list[tuple[Advice, AdviceEffect | str]]:
+    found: list[tuple[Advice, AdviceEffect | str]] = []
+    for advice in book.accepted_advice():
+        try:
+            found.append((advice, book.advice_effect(advice.id)))
+        except OutlayError as error:
+            found.append((advice, error.message))
+    return found
+
+
+def _beside(stack: Path | None, described: StackFile | None) -> Path | None:
+    if stack is None or described is None or not described.prices:
+        return None
+    return stack.parent / described.prices
+
+
+def _read_usage(
+    book: Ledger, described: StackFile | None, metrics: Path | None, *, aws: bool
+) -> tuple[Sequence[Utilisation], dict[str, Fact]]:
+    """What is known of how busy the stack's resources are, and what else was read in AWS."""
+    from outlay.advising import read_utilisation as of_file
+
+    if metrics is not None:
+        try:
+            tables = msgspec.json.decode(metrics.read_bytes())
+        except (OSError, msgspec.DecodeError) as error:
+            raise InvalidInput(f"{metrics} cannot be read as JSON", code="bad_metrics") from error
+        if not isinstance(tables, dict):
+            raise InvalidInput(f"{metrics} holds no table of resources", code="bad_metrics")
+        return of_file(tables), {}
+    if not aws:
+        return (), {}
+    if described is None:
+        raise InvalidInput("--aws reads what a stack's file names: give the file", code="bad_option")
+    from outlay.faces.aws.clients import Clients
+    from outlay.faces.aws.usage_metrics import read_lifecycle, read_utilisation
+
+    region = str(described.tables.get("stack", {}).get("region", ""))
+    if not region:
+        raise InvalidInput("[stack] names no region to read in", code="bad_stack", field="stack.region")
+    clients, now = Clients(), to_datetime(book.clock.now())
+    found = list(read_utilisation(clients, region, described.tables, now))
+    lifecycle = read_lifecycle(clients, region, described.tables)
+    return found, {} if lifecycle is None else {"lifecycle": lifecycle}
