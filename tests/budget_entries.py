@@ -26,7 +26,7 @@ def put(store: LedgerStore, name: str, now: int = NOON, **fields: Any) -> Budget
     budget = read_budget(name, {"action": "refuse", **given})
     used = {limit.window for tier in budget.tiers for limit in tier.limits}
     scopes = [
-        AccountScope(scope_of(budget), window, window_of(now, window, budget.zone).start)
+        AccountScope(scope_of(budget), window, window_of(now, window, budget.zone).start, budget.where)
         for window in WINDOWS
         if window in used
     ]

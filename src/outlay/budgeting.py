@@ -256,7 +256,9 @@ class LedgerBudgets(LedgerReader):
         now = self.clock.now()
         scope = scope_of(budget)
         windows = dict.fromkeys(limit.window for tier in budget.tiers for limit in tier.limits)
-        scopes = [AccountScope(scope, window, window_of(now, window, budget.zone).start) for window in windows]
+        scopes = [
+            AccountScope(scope, window, window_of(now, window, budget.zone).start, budget.where) for window in windows
+        ]
         self._flush()
         self.store.put_budget(budget.name, packed(budget), scopes)
         self.reserver.warmer.warm()

@@ -202,6 +202,18 @@ def test_a_new_budget_is_warming_until_the_entries_before_it_are_folded(store: L
     assert sound(store)
 
 
+def test_a_budget_of_what_the_ledger_has_never_seen_is_warm_at_once(store: LedgerStore) -> None:
+    store.append([cents(4, "e1", feature="video")])
+    put(store, "new", limit="0.10", where={"provider": ["openai"], "feature": ["avatar", "song"]})
+    assert store.cold_scopes() == 0
+    put(store, "known", limit="0.10", where={"feature": ["avatar", "video"]})
+    assert store.cold_scopes() == 1
+    store.append([cents(3, "e2", feature="avatar")])
+    assert store.warm() == 1
+    assert [state(store, cents(1, feature="avatar"), place) for place in (0, 1)] == [(7, 0), (3, 0)]
+    assert sound(store)
+
+
 def test_a_budget_that_was_taken_out_and_put_back_counts_what_happened_meanwhile(store: LedgerStore) -> None:
     budget = put(store, "cap", limit="0.10")
     store.warm()

@@ -12,9 +12,10 @@ import msgspec
 
 from outlay.clock import Instant
 from outlay.ledger import accounts, rules
-from outlay.ledger.budget_store import Coverage, Covering, NotedRefusal, OutboxRow, ReservationState
+from outlay.ledger.budget_store import AccountScope, Coverage, Covering, NotedRefusal, OutboxRow, ReservationState
 from outlay.ledger.codec import Decoder
 from outlay.ledger.dialect import Dialect, Row
+from outlay.ledger.names import KIND_NUMBERS, find_name
 from outlay.model import Account, AccountKey, AuditFinding, Entry, Share
 from outlay.money import PICO_PER_MICRO
 
@@ -218,6 +219,15 @@ def _forget_in_filters(
                 dialect.run(connection, statement, bound)
             moved.append(bound)
     return moved
+
+
+def is_unseen(dialect: Dialect, connection: Any, scope: AccountScope) -> bool:
+    """Whether nothing in the ledger can count in a scope: none of the values is known that a dimension asks for."""
+    return any(
+        all(find_name(dialect, connection, KIND_NUMBERS[dimension], value) < 0 for value in values)
+        for dimension, values in scope.where.items()
+        if dimension in KIND_NUMBERS
+    )
 
 
 def cold_scopes(dialect: Dialect, connection: Any, statement: str = "cold_scopes") -> Cold:

@@ -56,11 +56,16 @@ class TierFilter(msgspec.Struct, frozen=True):
 
 
 class AccountScope(msgspec.Struct, frozen=True):
-    """What some accounts of a budget count: a digest and a kind of window, told of entries from `from_at` on."""
+    """What some accounts of a budget count: a digest and a kind of window, told of entries from `from_at` on.
+
+    `where` is the budget's filter. Where the ledger has seen none of the values of one of its dimensions, there is no
+    history to fold, and the accounts are warm from the start.
+    """
 
     scope: str
     window_name: str
     from_at: Instant
+    where: Mapping[str, tuple[str | None, ...]] = {}
 
 
 class ReservationState(StrEnum):

@@ -24,6 +24,7 @@ from outlay.ledger.budget_store import (
     ReservationState,
     TierFilter,
 )
+from outlay.ledger.names import KIND_NUMBERS
 from outlay.model import Account, AccountKey, AuditFinding, Entry, EntryKind, Limit, Share
 
 
@@ -94,9 +95,18 @@ class MemoryAccounts(ABC):
                 old = self._scopes.get(scope)
                 if old is None or not old.active:
                     self._forget_spent(scope)
-                    self._scopes[scope] = _Scope(self._last_seq, one.from_at)
+                    self._scopes[scope] = _Scope(self._last_seq, one.from_at, warm=self._is_unseen(one))
             self._epoch += 1
             return self._epoch
+
+    def _is_unseen(self, scope: AccountScope) -> bool:
+        """As `account_rows.is_unseen`."""
+        seen = [entry.event for entry in self._entries.values()] + [one.estimate.event for one in self._held.values()]
+        return any(
+            None not in values and not any(getattr(event, dimension) in values for event in seen)
+            for dimension, values in scope.where.items()
+            if dimension in KIND_NUMBERS
+        )
 
     def _cover(self) -> None:
         bodies = [budget.body for budget in self._budgets.values() if budget.active]

@@ -222,6 +222,8 @@ class Accounts:
         (last,) = only(connection, "last_seq")
         for one in wanted.values():
             run(connection, "put_scope", (budget, one.scope, one.window_name, last, one.from_at))
+            if account_rows.is_unseen(statements, connection, one):
+                run(connection, "warm_scope", (budget, one.scope, one.window_name, last))
 
     def cold_scopes(self) -> int:
         """See BudgetStore.cold_scopes."""

@@ -119,6 +119,8 @@ class Accounts:
         last = write.next_seq - 1
         for one in wanted.values():
             connection.execute(sql("put_scope"), (budget, one.scope, one.window_name, last, one.from_at))
+            if account_rows.is_unseen(statements, connection, one):
+                connection.execute(sql("warm_scope"), (budget, one.scope, one.window_name, last))
 
     # --- proving and forgetting
 
