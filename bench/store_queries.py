@@ -203,7 +203,11 @@ def queries(store: LedgerStore, maker: Maker) -> dict[str, object]:
     )
     found["one job's entries"] = timed(lambda: store.job_entries(next(one_job)), 50)
     found["entries of one job, mean"] = sum(len(store.job_entries(job)) for job in jobs) / len(jobs)
-    found["top users"] = timed(lambda: store.costs(CostQuery(by=("user",), since=START, until=until)), 3)
+    found["top 20 users of 30 days"] = timed(
+        lambda: store.costs(CostQuery(by=("user",), since=START, until=until, top=20)), 5
+    )
+    found["top 20 users of all time"] = timed(lambda: store.costs(CostQuery(by=("user",), top=20)), 5)
+    found["top 20 jobs of all time"] = timed(lambda: store.costs(CostQuery(by=("job",), top=20)), 5)
     found["day x meter with quantities"] = timed(
         lambda: store.costs(CostQuery(by=("day", "meter"), quantities=True)), 3
     )

@@ -174,11 +174,9 @@ class Audit:
         horizon = self.horizon * DAY_MICROSECONDS
         if self.horizon <= UNTOUCHED:
             return _always
-        zone = self.zone
-        if rollup.grain is Grain.DAY:
-            return lambda row: local_midnight(row[0], zone) >= horizon
-        if rollup.grain is Grain.MONTH:
-            return lambda row: local_midnight(first_day(row[0]), zone) >= horizon
+        zone, grain = self.zone, rollup.grain
+        if grain in (Grain.DAY, Grain.WEEK, Grain.MONTH):
+            return lambda row: local_midnight(first_day(grain, row[0]), zone) >= horizon
         if rollup.grain is Grain.QUARTER_HOUR:
             return lambda row: row[0] * QUARTER_HOUR_MICROSECONDS >= horizon
         return lambda row: row[-2] >= horizon

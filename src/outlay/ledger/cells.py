@@ -18,12 +18,11 @@ from outlay.ledger.codec import decode_lines
 from outlay.ledger.dialect import Dialect, column, columns
 from outlay.ledger.folding import CAPPED_DIMENSIONS, OVERFLOW, Cell, Key, Shares, measures_of
 from outlay.ledger.names import KIND_NUMBERS, intern_name
-from outlay.ledger.rollups import FOLDED, METERS, OTHER, SOURCES, SUMMED, WIDE, Grain, Rollup
+from outlay.ledger.rollups import FOLDED, METERS, OTHER, SOURCES, WIDE, Grain, Rollup
 from outlay.money import PICO_PER_MICRO
 
 IN_PYTHON: Final = (WIDE, METERS)
 IN_SQL: Final = tuple(rollup for rollup in FOLDED if rollup not in IN_PYTHON)
-ALL_IN_SQL: Final = (*IN_SQL, *SUMMED)
 
 Packed = tuple[int, int, int, int, int, int, int, Any]
 """(calls, sign, micro, pico, failed, unpriced, incomplete, packed lines) of an entry."""
@@ -136,14 +135,15 @@ def add_statement(dialect: Dialect, rollup: Rollup) -> str:
     return filled(dialect, "fold_cells", rollup).replace("{marks}", marks)
 
 
-def sum_source(dialect: Dialect, rollup: Rollup) -> str:
-    """The statement that fills a rollup's empty table from the cells of its source."""
+def summing(dialect: Dialect, name: str, rollup: Rollup) -> str:
+    """A named statement about a rollup that sums the cells of its source."""
     source = SOURCES[rollup.name]
     known = key_columns(source)
-    keys = [f"{column(name) if name in known else dialect.MONTH} AS {column(name)}" for name in key_columns(rollup)]
-    sums = [f"{_CELL_SUMS[name]} AS {name}" for name in measures_of(rollup)]
+    windows = {"week": _WEEK, "month": dialect.MONTH}
+    keys = [f"{column(key) if key in known else windows[key]} AS {column(key)}" for key in key_columns(rollup)]
+    sums = [f"{_CELL_SUMS[measure]} AS {measure}" for measure in measures_of(rollup)]
     return (
-        filled(dialect, "sum_source", rollup)
+        filled(dialect, name, rollup)
         .replace("{source}", source.name)
         .replace("{source_cells}", ", ".join((*keys, *sums)))
         .replace("{groups}", ", ".join(str(place + 1) for place in range(len(keys))))
@@ -178,6 +178,8 @@ _SUMS: Final = {
     "nano": "",
 }
 _CELL_SUMS: Final = {**_SUMS, "first_at": "min(first_at)", "last_at": "max(last_at)"}
+# Days are floored to Mondays, of which one lies three days before day 0.
+_WEEK: Final = "(day + 3 - ((day + 3) % 7 + 7) % 7) / 7"
 _PICO: Final = f"((pico % {PICO_PER_MICRO} + {PICO_PER_MICRO}) % {PICO_PER_MICRO})"
 # Division in SQL truncates; taking the floored remainder away first makes it exact.
 _NORMAL: Final = {"micro": f"micro + (pico - {_PICO}) / {PICO_PER_MICRO}", "pico": _PICO}

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from outlay.clock import QUARTER_HOUR_MICROSECONDS
-from outlay.ledger.rollups import FOLDED, SOURCES, SUMMED, Grain, Rollup, month_of
+from outlay.ledger.rollups import FOLDED, SOURCES, SUMMED, Grain, Rollup, number_of
 
 BLOCK_BITS: Final = 10
 """A block of the span table is 2^10 entries by seq."""
@@ -96,7 +96,7 @@ def summed(rollup: Rollup, source: Mapping[Key, Cell]) -> dict[Key, Cell]:
     for key, cell in source.items():
         own = tuple([key[place] for place in places])
         if rollup.grain is not Grain.ALL_TIME:
-            own = (month_of(key[0]) if rollup.grain is Grain.MONTH else key[0], *own)
+            own = (number_of(rollup.grain, key[0]), *own)
         known = cells.get(own)
         if known is None:
             cells[own] = list(cell)

@@ -22,8 +22,8 @@ from outlay.ledger.rollups import (
     Plan,
     Rollup,
     first_day,
-    month_of,
     names_one_index,
+    number_of,
     plan,
     ranks,
 )
@@ -41,8 +41,8 @@ ALIKE_MAX: Final = 1_000
 FAR: Final = 1 << 62
 """Beyond every instant, day and seq."""
 
-_DAYS: Final = (Grain.DAY, Grain.MONTH)
-_TIMES: Final = ("day", "month", "quarter_hour")
+_DAYS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH)
+_TIMES: Final = ("day", "week", "month", "quarter_hour")
 _NOTHING: Final[Mapping[str, object]] = {}
 # Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
 _QUARTER_HOUR: Final = (
@@ -85,7 +85,7 @@ class Reading:
 
     def by_plan(self, chosen: Plan) -> str:
         """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
-        for piece in chosen.pieces():
+        for piece in chosen.pieces:
             self._add_cells(piece.rollup, piece.since, piece.until)
         if chosen.quantities is not None:
             self._add_quantities(chosen.since, chosen.until)
@@ -258,12 +258,10 @@ class Reading:
         bindings += (first, after)
 
     def _days(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> tuple[int, int]:
-        """[first, after) in days, or in months where the rollup tells those apart."""
-        first = -FAR if since is None else local_day(since, self.zone)
-        after = FAR if until is None else local_day(until, self.zone)
-        if rollup.grain is not Grain.MONTH:
-            return first, after
-        return first if since is None else month_of(first), after if until is None else month_of(after)
+        """[first, after) in days, weeks or months, as the rollup counts."""
+        grain = rollup.grain
+        first = -FAR if since is None else number_of(grain, local_day(since, self.zone))
+        return first, FAR if until is None else number_of(grain, local_day(until, self.zone))
 
     def _rollup_days(self, rollup: Rollup, since: Instant | None, until: Instant | None) -> list[int]:
         first, after = self._days(rollup, since, until)
@@ -369,8 +367,8 @@ class Reading:
             return lambda number: BASES[number].value
         if name == "day":
             return lambda day: local_midnight(day, self.zone)
-        if name == "month":
-            return lambda month: local_midnight(first_day(month), self.zone)
+        if name in ("week", "month"):
+            return lambda number: local_midnight(first_day(Grain(name), number), self.zone)
         if name == "quarter_hour":
             return lambda quarter: quarter * QUARTER_HOUR_MICROSECONDS
         if name == "tags":

@@ -36,9 +36,10 @@ INDEXED: Final = ("job", "request")
 
 
 class Grain(StrEnum):
-    """How finely a rollup tells times apart: local days or months of the home zone, quarter hours, or not at all."""
+    """How finely a rollup tells times apart: days, weeks or months of the home zone, quarter hours, or not at all."""
 
     DAY = "day"
+    WEEK = "week"
     MONTH = "month"
     QUARTER_HOUR = "quarter_hour"
     ALL_TIME = "all_time"
@@ -72,8 +73,8 @@ def _detailed(dimension: str) -> Rollup:
 
 
 def _short(dimension: str, grain: Grain) -> Rollup:
-    name = "daily" if grain is Grain.DAY else "monthly"
-    return Rollup(name=f"rollup_{name}_{dimension}", grain=grain, dimensions=(dimension, "basis"))
+    often = {Grain.DAY: "daily", Grain.WEEK: "weekly", Grain.MONTH: "monthly"}[grain]
+    return Rollup(name=f"rollup_{often}_{dimension}", grain=grain, dimensions=(dimension, "basis"))
 
 
 WIDE: Final = Rollup(
@@ -93,6 +94,7 @@ METERS: Final = Rollup(
 )
 DETAILED: Final = tuple(map(_detailed, _EACH))
 DAILY: Final = tuple(_short(name, Grain.DAY) for name in _EACH)
+WEEKLY: Final = tuple(_short(name, Grain.WEEK) for name in _EACH)
 MONTHLY: Final = tuple(_short(name, Grain.MONTH) for name in _EACH)
 JOB_TOTALS: Final = Rollup(name="rollup_job_total", grain=Grain.ALL_TIME, dimensions=("job",), spans=True)
 """It ranks jobs, and answers nothing by itself."""
@@ -102,16 +104,20 @@ FOLDED: Final = (WIDE, NARROW, *DETAILED, JOBS, METERS)
 
 SOURCES: Final[Mapping[str, Rollup]] = {
     **{short.name: detailed for short, detailed in zip(DAILY, DETAILED, strict=True)},
-    **{short.name: daily for short, daily in zip(MONTHLY, DAILY, strict=True)},
+    **{short.name: daily for shorts in (WEEKLY, MONTHLY) for short, daily in zip(shorts, DAILY, strict=True)},
     JOB_TOTALS.name: JOBS,
 }
 """The rollup whose cells each of the others sums, by its name."""
 
-SUMMED: Final = (*DAILY, *MONTHLY, JOB_TOTALS)
+SUMMED: Final = (*DAILY, *WEEKLY, *MONTHLY, JOB_TOTALS)
 ROLLUPS: Final = (*FOLDED, *SUMMED)
 """Every rollup, sources first."""
 
-_WITHIN_MONTHS: Final = ("month", "quarter", "year")
+_COARSER: Final = ((MONTHLY, ("month", "quarter", "year")), (WEEKLY, ("week",)))
+"""Coarser rollups, and the windows that lie wholly within one of their cells or are made of them."""
+
+_THURSDAY: Final = 3
+"""The place in its week of 1970-01-01, day 0."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -126,41 +132,34 @@ class Plan(msgspec.Struct, frozen=True):
     """How a question is answered: cells of `rollup` in [since, until), the rest of the range by a scan.
 
     `since` and `until` are aligned to the rollup's grain; None means unbounded. `quantities` is the
-    rollup that knows the meters' quantities, where they were asked for. `months` sums the whole months among them.
+    rollup that knows the meters' quantities, where they were asked for. `pieces` are what is added up for [since,
+    until): cells of `rollup`, and of coarser ones for the whole weeks and months.
     """
 
     rollup: Rollup
     since: Instant | None
     until: Instant | None
     quantities: Rollup | None = None
-    months: Piece | None = None
-
-    def pieces(self) -> Iterator[Piece]:
-        """The rollups and ranges that are added up."""
-        months = self.months
-        if months is None:
-            yield Piece(self.rollup, self.since, self.until)
-            return
-        yield months
-        if months.since != self.since:
-            yield Piece(self.rollup, self.since, months.since)
-        if months.until != self.until:
-            yield Piece(self.rollup, months.until, self.until)
+    pieces: tuple[Piece, ...] = ()
 
     def holds(self, instant: Instant) -> bool:
         """Whether the rollup's own range covers an instant; beyond it lie the edges that a scan answers."""
         return (self.since is None or instant >= self.since) and (self.until is None or instant < self.until)
 
 
-def month_of(day: int) -> int:
-    """The month of a day, in months since the year 0."""
-    found = day_to_date(day)
-    return found.year * 12 + found.month - 1
+def number_of(grain: Grain, day: int) -> int:
+    """The number of the day, week (from Monday) or month (since the year 0) that holds a day."""
+    if grain is Grain.MONTH:
+        found = day_to_date(day)
+        return found.year * 12 + found.month - 1
+    return (day + _THURSDAY) // 7 if grain is Grain.WEEK else day
 
 
-def first_day(month: int) -> int:
-    """The first day of such a month."""
-    return date_to_day(date(month // 12, month % 12 + 1, 1))
+def first_day(grain: Grain, number: int) -> int:
+    """The first day of the day, week or month of that number."""
+    if grain is Grain.MONTH:
+        return date_to_day(date(number // 12, number % 12 + 1, 1))
+    return number * 7 - _THURSDAY if grain is Grain.WEEK else number
 
 
 def plan(query: CostQuery, home_zone: str, *, summed: bool = True) -> Plan | None:
@@ -188,28 +187,42 @@ def plan(query: CostQuery, home_zone: str, *, summed: bool = True) -> Plan | Non
         since, until = aligned(rollup, query, home_zone)
         if since is not None and until is not None and since >= until:
             return None
-        return Plan(
-            rollup, since, until, _quantity_rollup(rollup, query), _months(rollup, since, until, times, home_zone)
-        )
+        pieces = _pieces(rollup, since, until, times, home_zone)
+        return Plan(rollup, since, until, _quantity_rollup(rollup, query), pieces)
     return None
 
 
-def _months(
+def _pieces(
     rollup: Rollup, since: Instant | None, until: Instant | None, times: Sequence[str], zone: str
-) -> Piece | None:
-    """The whole months in a range of days, where a rollup sums them."""
-    if rollup not in DAILY or not set(times) <= set(_WITHIN_MONTHS):
-        return None
-    first = None if since is None else month_of(local_day(since, zone) - 1) + 1
-    after = None if until is None else month_of(local_day(until, zone))
+) -> tuple[Piece, ...]:
+    """Whole months, whole weeks beside them, and days beside those, where rollups sum them."""
+    if rollup not in DAILY:
+        return (Piece(rollup, since, until),)
+    place = DAILY.index(rollup)
+    coarser = [rollups[place] for rollups, within in _COARSER if set(times) <= set(within)]
+    return tuple(_cover((*coarser, rollup), since, until, zone))
+
+
+def _cover(rollups: Sequence[Rollup], since: Instant | None, until: Instant | None, zone: str) -> Iterator[Piece]:
+    coarsest, *finer = rollups
+    if not finer:
+        yield Piece(coarsest, since, until)
+        return
+    grain = coarsest.grain
+    first = None if since is None else _start(grain, number_of(grain, local_day(since, zone) - 1) + 1, zone)
+    after = None if until is None else _start(grain, number_of(grain, local_day(until, zone)), zone)
     if first is not None and after is not None and first >= after:
-        return None
-    monthly = MONTHLY[DAILY.index(rollup)]
-    return Piece(monthly, _midnight(first, zone), _midnight(after, zone))
+        yield from _cover(finer, since, until, zone)
+        return
+    yield Piece(coarsest, first, after)
+    if first != since:
+        yield from _cover(finer, since, first, zone)
+    if after != until:
+        yield from _cover(finer, after, until, zone)
 
 
-def _midnight(month: int | None, zone: str) -> Instant | None:
-    return None if month is None else local_midnight(first_day(month), zone)
+def _start(grain: Grain, number: int, zone: str) -> Instant:
+    return local_midnight(first_day(grain, number), zone)
 
 
 def ranks(query: CostQuery) -> bool:

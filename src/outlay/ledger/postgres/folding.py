@@ -7,11 +7,10 @@ by (transaction, seq).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from outlay.ledger.cells import (
-    ALL_IN_SQL,
     IN_PYTHON,
     IN_SQL,
     Packed,
@@ -20,12 +19,13 @@ from outlay.ledger.cells import (
     filled,
     named_cells,
     sum_meters,
+    summing,
 )
 from outlay.ledger.folding import Cell, Key, cap, stored
 from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import SUMMED_SINCE, read_meta
 from outlay.ledger.postgres.statements import Connection, numbered, only, rows, rows_of, run, sql
-from outlay.ledger.rollups import METERS, WIDE, Rollup, month_of
+from outlay.ledger.rollups import METERS, SUMMED, WIDE, Rollup
 
 _WIDE_KEYS: Final = 1 + len(WIDE.dimensions)
 _Place = tuple[int, int, int, int]
@@ -42,11 +42,8 @@ def fold_chunk(connection: Connection, limit: int, day_of: Callable[[int], int],
         return 0
     days = [day_of(quarter_hour) for quarter_hour in quarter_hours]
     chunk = (*since, xact, seq, quarter_hours, days)
-    summed = meta.oldest >= SUMMED_SINCE
-    cells: dict[str, dict[Key, Cell]] = {
-        WIDE.name: _fold_in_sql(connection, (*chunk, [*map(month_of, days)]), ALL_IN_SQL if summed else IN_SQL)
-    }
-    cells[WIDE.name] = _capped(connection, cells[WIDE.name], values_a_day)
+    wide = _fold_in_sql(connection, chunk, SUMMED if meta.oldest >= SUMMED_SINCE else ())
+    cells: dict[str, dict[Key, Cell]] = {WIDE.name: _capped(connection, wide, values_a_day)}
     cells[METERS.name] = sum_meters(_places(rows(connection, "fold_lines", chunk)), bytes)
     for rollup in IN_PYTHON:
         named = named_cells(statements, connection, rollup, cells[rollup.name])
@@ -57,8 +54,14 @@ def fold_chunk(connection: Connection, limit: int, day_of: Callable[[int], int],
     return int(count)
 
 
-def _fold_in_sql(connection: Connection, chunk: tuple[Any, ...], rollups: Iterable[Rollup]) -> dict[Key, Cell]:
-    added = ", ".join(filled(statements, "fold_added", rollup) for rollup in rollups)
+def _fold_in_sql(connection: Connection, chunk: tuple[Any, ...], summed: Sequence[Rollup]) -> dict[Key, Cell]:
+    added = ", ".join(
+        (
+            *(filled(statements, "fold_sum", rollup) for rollup in IN_SQL),
+            *(summing(statements, "fold_sum_source", rollup) for rollup in summed),
+            *(filled(statements, "fold_added", rollup) for rollup in (*IN_SQL, *summed)),
+        )
+    )
     found = rows_of(connection, sql("fold").replace("{added}", added), chunk)
     return {row[:_WIDE_KEYS]: cell_of(row[_WIDE_KEYS:]) for row in found}
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from psycopg import RawServerCursor
 
-from outlay.ledger.cells import empty_summed, sum_source
+from outlay.ledger.cells import empty_summed, summing
 from outlay.ledger.dialect import Row, columns
 from outlay.ledger.moving import ENTRY, MOVING, STATE, Filling, Position, Snapshot, Table
 from outlay.ledger.postgres import statements
@@ -98,7 +98,7 @@ class PostgresMover:
             fill(_Fill(connection))
             for rollup in SUMMED:
                 connection.execute(empty_summed(rollup))
-                connection.execute(sum_source(statements, rollup))
+                connection.execute(summing(statements, "sum_source", rollup))
             bound = (position.currency, position.zone, position.epoch, position.last_seq, position.horizon, meta.xact)
             run(connection, "set_meta", bound)
             only(connection, "set_entry_seq", (position.last_seq, position.last_seq))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 import apsw
 import msgspec
 
 from outlay.ledger.cells import (
-    ALL_IN_SQL,
     IN_PYTHON,
+    IN_SQL,
     add_statement,
     cell_of,
     filled,
     key_columns,
     named_cells,
     sum_meters,
+    summing,
 )
 from outlay.ledger.dialect import columns
 from outlay.ledger.folding import Folded, measures_of, stored
-from outlay.ledger.rollups import METERS, WIDE, month_of
+from outlay.ledger.rollups import METERS, SUMMED, WIDE
 from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Meta
 from outlay.ledger.sqlite.statements import only, rows, sql
@@ -31,7 +32,7 @@ _read_entries: Final = msgspec.json.Decoder(list[tuple[int, int, int, int, int, 
 def prepare(connection: apsw.Connection) -> None:
     """Make this connection's temporary tables, where it has none yet."""
     connection.execute(sql("fold_tables"))
-    for rollup in ALL_IN_SQL:
+    for rollup in (*IN_SQL, *SUMMED):
         text = filled(statements, "fold_cells_table", rollup)
         connection.execute(text.replace("{columns}", columns((*key_columns(rollup), *measures_of(rollup)))))
 
@@ -41,14 +42,16 @@ def gather(connection: apsw.Connection, meta: Meta, limit: int, day_of: Callable
     folded = Folded({rollup.name: {} for rollup in IN_PYTHON}, {})
     chunk = (meta.watermark, limit)
     quarters = [quarter for (quarter,) in rows(connection, "fold_new_quarter_hours", chunk)]
-    connection.executemany(sql("fold_add_day"), _days(quarters, day_of))
+    connection.executemany(sql("fold_add_day"), [(quarter, day_of(quarter)) for quarter in quarters])
     connection.execute(sql("fold_take"), chunk)
     folded.entries, last = only(connection, "fold_taken")
     if not folded.entries:
         return folded
     folded.last_seq = last
-    for rollup in ALL_IN_SQL:
+    for rollup in IN_SQL:
         connection.execute(filled(statements, "fold_sum", rollup))
+    for rollup in SUMMED:
+        connection.execute(summing(statements, "fold_sum_source", rollup))
     width = 1 + len(WIDE.dimensions)
     for row in rows(connection, "fold_wide"):
         folded.cells[WIDE.name][row[:width]] = cell_of(row[width:])
@@ -57,16 +60,10 @@ def gather(connection: apsw.Connection, meta: Meta, limit: int, day_of: Callable
     return folded
 
 
-def _days(quarter_hours: Iterable[int], day_of: Callable[[int], int]) -> list[tuple[int, int, int]]:
-    """(quarter hour, its day, its month) in the home zone."""
-    days = [(quarter_hour, day_of(quarter_hour)) for quarter_hour in quarter_hours]
-    return [(quarter_hour, day, month_of(day)) for quarter_hour, day in days]
-
-
 def write(connection: apsw.Connection, folded: Folded, news: list[tuple[int, int, int]]) -> None:
     """Add what was gathered to the rollups and move the watermark, in the caller's transaction."""
     connection.executemany(sql("insert_rollup_value"), news)
-    for rollup in ALL_IN_SQL:
+    for rollup in (*IN_SQL, *SUMMED):
         # The temporary cells are in key order, so that each page is touched once.
         connection.execute(filled(statements, "fold_add", rollup))
     for rollup in IN_PYTHON:

@@ -8,7 +8,7 @@ from typing import Final
 
 import apsw
 
-from outlay.ledger.cells import empty_summed, sum_source
+from outlay.ledger.cells import empty_summed, summing
 from outlay.ledger.dialect import Row, column, columns
 from outlay.ledger.moving import ENTRY, IDENTITY, MOVING, STATE, Filling, Position, Snapshot, Table
 from outlay.ledger.rollups import SUMMED
@@ -102,7 +102,7 @@ class SqliteMover:
             fill(_Fill(connection))
             for rollup in SUMMED:
                 connection.execute(empty_summed(rollup))
-                connection.execute(sum_source(statements, rollup))
+                connection.execute(summing(statements, "sum_source", rollup))
             connection.execute(sql("make_spans"))
             bound = (position.currency, position.zone, position.epoch, position.last_seq, position.horizon)
             connection.execute(sql("set_meta"), bound)

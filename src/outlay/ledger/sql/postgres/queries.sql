@@ -474,15 +474,13 @@ FROM chunk
 WITH chunk AS MATERIALIZED (
     SELECT
         seq, xact, occurred_from, coalesce(occurred_to, occurred_from) AS occurred_to, home.quarter_hour, home.day,
-        home.month, provider, service, operation, feature, environment, status, basis, customer, project, team, "user",
+        provider, service, operation, feature, environment, status, basis, customer, project, team, "user",
         coalesce(job, 0) AS job, sign * calls AS events,
         CASE WHEN status = 1 THEN sign * calls ELSE 0 END AS failed,
         CASE WHEN pricing = 2 THEN sign * calls ELSE 0 END AS unpriced,
         CASE WHEN pricing = 1 THEN sign * calls ELSE 0 END AS incomplete,
         sign * micro AS micro, sign * pico AS pico
-    FROM entry JOIN (
-        SELECT unnest(?5::integer[]) AS quarter_hour, unnest(?6::integer[]) AS day, unnest(?7::integer[]) AS month
-    ) AS home
+    FROM entry JOIN (SELECT unnest(?5::integer[]) AS quarter_hour, unnest(?6::integer[]) AS day) AS home
     ON home.quarter_hour = (occurred_from - (occurred_from % 900000000 + 900000000) % 900000000) / 900000000
     WHERE (xact, seq) > (?1, ?2) AND (xact, seq) <= (?3, ?4)
 ), {added}
@@ -491,10 +489,15 @@ SELECT
     sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico)
 FROM chunk GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY (array_agg(seq ORDER BY xact, seq))[1]
 
+-- name: fold_sum
+cells_{table} ({keys}, {measures}) AS MATERIALIZED (SELECT {keys}, {sums} FROM chunk GROUP BY {keys})
+
+-- name: fold_sum_source
+cells_{table} AS MATERIALIZED (SELECT {source_cells} FROM cells_{source} GROUP BY {groups})
+
 -- name: fold_added
 added_{table} AS (
-    INSERT INTO {table} ({keys}, {measures})
-    SELECT {keys}, {normal} FROM (SELECT {keys}, {sums} FROM chunk GROUP BY {keys}) AS summed ({keys}, {measures})
+    INSERT INTO {table} ({keys}, {measures}) SELECT {keys}, {normal} FROM cells_{table}
     ON CONFLICT ({keys}) DO UPDATE SET {additions}
 )
 

@@ -164,13 +164,13 @@ ON CONFLICT ({keys}) DO UPDATE SET {additions}
 
 -- name: fold_tables
 CREATE TEMP TABLE IF NOT EXISTS fold_entry (
-    seq INTEGER PRIMARY KEY, occurred_from INTEGER, occurred_to INTEGER, quarter_hour INTEGER, day INTEGER, month INTEGER,
+    seq INTEGER PRIMARY KEY, occurred_from INTEGER, occurred_to INTEGER, quarter_hour INTEGER, day INTEGER,
     provider INTEGER, service INTEGER, operation INTEGER, feature INTEGER, environment INTEGER,
     status INTEGER, basis INTEGER, customer INTEGER, project INTEGER, team INTEGER, user INTEGER, job INTEGER,
     pricing INTEGER, sign INTEGER,
     events INTEGER, failed INTEGER, unpriced INTEGER, incomplete INTEGER, micro INTEGER, pico INTEGER, lines BLOB
 );
-CREATE TEMP TABLE IF NOT EXISTS fold_day (quarter_hour INTEGER PRIMARY KEY, day INTEGER NOT NULL, month INTEGER NOT NULL)
+CREATE TEMP TABLE IF NOT EXISTS fold_day (quarter_hour INTEGER PRIMARY KEY, day INTEGER NOT NULL)
 
 -- name: fold_cells_table
 CREATE TEMP TABLE IF NOT EXISTS fold_{table} ({columns})
@@ -181,13 +181,13 @@ FROM (SELECT occurred_from FROM main.entry WHERE seq > ? ORDER BY seq LIMIT ?)
 EXCEPT SELECT quarter_hour FROM temp.fold_day
 
 -- name: fold_add_day
-INSERT INTO temp.fold_day (quarter_hour, day, month) VALUES (?, ?, ?)
+INSERT INTO temp.fold_day (quarter_hour, day) VALUES (?, ?)
 
 -- name: fold_take
 DELETE FROM temp.fold_entry;
 INSERT INTO temp.fold_entry
 SELECT
-    seq, occurred_from, coalesce(occurred_to, occurred_from), fold_day.quarter_hour, fold_day.day, fold_day.month,
+    seq, occurred_from, coalesce(occurred_to, occurred_from), fold_day.quarter_hour, fold_day.day,
     provider, service, operation, feature, environment, status, basis, customer, project, team, user,
     coalesce(job, 0), pricing, sign,
     sign * calls, iif(status = 1, sign * calls, 0), iif(pricing = 2, sign * calls, 0), iif(pricing = 1, sign * calls, 0),
@@ -202,6 +202,10 @@ SELECT count(*), max(seq) FROM temp.fold_entry
 -- name: fold_sum
 DELETE FROM temp.fold_{table};
 INSERT INTO temp.fold_{table} ({keys}, {measures}) SELECT {keys}, {sums} FROM temp.fold_entry GROUP BY {keys}
+
+-- name: fold_sum_source
+DELETE FROM temp.fold_{table};
+INSERT INTO temp.fold_{table} ({keys}, {measures}) SELECT {source_cells} FROM temp.fold_{source} GROUP BY {groups}
 
 -- name: fold_wide
 SELECT

@@ -444,7 +444,8 @@ CREATE INDEX note_at ON note (kind, at);
 
 CREATE INDEX note_live ON note (kind, at) WHERE live = 1;
 
--- Rollups that sum others, for the questions of who cost most: by day, by month since the year 0, and of each job.
+-- Rollups that sum others, for the questions of who cost most: by day, by week from Monday, by month since the year 0,
+-- and of each job.
 CREATE TABLE rollup_daily_customer (
     day INTEGER NOT NULL,
     customer INTEGER NOT NULL,
@@ -495,6 +496,58 @@ CREATE TABLE rollup_daily_user (
     micro INTEGER NOT NULL,
     pico INTEGER NOT NULL,
     PRIMARY KEY (day, user, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_customer (
+    week INTEGER NOT NULL,
+    customer INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, customer, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_project (
+    week INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, project, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_team (
+    week INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, team, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_user (
+    week INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, user, basis)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rollup_monthly_customer (

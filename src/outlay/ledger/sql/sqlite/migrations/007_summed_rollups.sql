@@ -1,4 +1,5 @@
--- Rollups that sum others, for the questions of who cost most: by day, by month since the year 0, and of each job.
+-- Rollups that sum others, for the questions of who cost most: by day, by week from Monday, by month since the year 0,
+-- and of each job.
 CREATE TABLE rollup_daily_customer (
     day INTEGER NOT NULL,
     customer INTEGER NOT NULL,
@@ -49,6 +50,58 @@ CREATE TABLE rollup_daily_user (
     micro INTEGER NOT NULL,
     pico INTEGER NOT NULL,
     PRIMARY KEY (day, user, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_customer (
+    week INTEGER NOT NULL,
+    customer INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, customer, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_project (
+    week INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, project, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_team (
+    week INTEGER NOT NULL,
+    team INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, team, basis)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rollup_weekly_user (
+    week INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    basis INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unpriced INTEGER NOT NULL,
+    incomplete INTEGER NOT NULL,
+    micro INTEGER NOT NULL,
+    pico INTEGER NOT NULL,
+    PRIMARY KEY (week, user, basis)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rollup_monthly_customer (
@@ -167,6 +220,58 @@ FROM (
         sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
         sum(micro) AS micro, sum(pico) AS pico
     FROM rollup_user GROUP BY 1, 2, 3
+) AS summed;
+
+INSERT INTO rollup_weekly_customer
+    (week, customer, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, customer, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, customer, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_customer GROUP BY 1, 2, 3
+) AS summed;
+
+INSERT INTO rollup_weekly_project
+    (week, project, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, project, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, project, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_project GROUP BY 1, 2, 3
+) AS summed;
+
+INSERT INTO rollup_weekly_team
+    (week, team, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, team, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, team, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_team GROUP BY 1, 2, 3
+) AS summed;
+
+INSERT INTO rollup_weekly_user
+    (week, user, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, user, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, user, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_user GROUP BY 1, 2, 3
 ) AS summed;
 
 INSERT INTO rollup_monthly_customer

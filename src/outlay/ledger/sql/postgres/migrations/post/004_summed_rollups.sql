@@ -55,6 +55,62 @@ FROM (
     FROM rollup_user GROUP BY 1, 2, 3
 ) AS summed;
 
+DELETE FROM rollup_weekly_customer;
+INSERT INTO rollup_weekly_customer
+    (week, customer, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, customer, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, customer, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_customer GROUP BY 1, 2, 3
+) AS summed;
+
+DELETE FROM rollup_weekly_project;
+INSERT INTO rollup_weekly_project
+    (week, project, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, project, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, project, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_project GROUP BY 1, 2, 3
+) AS summed;
+
+DELETE FROM rollup_weekly_team;
+INSERT INTO rollup_weekly_team
+    (week, team, basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, team, basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, team, basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_team GROUP BY 1, 2, 3
+) AS summed;
+
+DELETE FROM rollup_weekly_user;
+INSERT INTO rollup_weekly_user
+    (week, "user", basis, events, failed, unpriced, incomplete, micro, pico)
+SELECT
+    week, "user", basis, events, failed, unpriced, incomplete,
+    micro + (pico - (pico % 1000000 + 1000000) % 1000000) / 1000000, (pico % 1000000 + 1000000) % 1000000
+FROM (
+    SELECT
+        (day + 3 - ((day + 3) % 7 + 7) % 7) / 7 AS week, "user", basis,
+        sum(events) AS events, sum(failed) AS failed, sum(unpriced) AS unpriced, sum(incomplete) AS incomplete,
+        sum(micro) AS micro, sum(pico) AS pico
+    FROM rollup_daily_user GROUP BY 1, 2, 3
+) AS summed;
+
 DELETE FROM rollup_monthly_customer;
 INSERT INTO rollup_monthly_customer
     (month, customer, basis, events, failed, unpriced, incomplete, micro, pico)

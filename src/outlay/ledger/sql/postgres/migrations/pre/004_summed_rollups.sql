@@ -1,4 +1,5 @@
--- Rollups that sum others, for the questions of who cost most: by day, by month since the year 0, and of each job.
+-- Rollups that sum others, for the questions of who cost most: by day, by week from Monday, by month since the year 0,
+-- and of each job.
 CREATE TABLE rollup_daily_customer (
     day integer NOT NULL,
     customer integer NOT NULL,
@@ -49,6 +50,58 @@ CREATE TABLE rollup_daily_user (
     micro bigint NOT NULL,
     pico integer NOT NULL,
     PRIMARY KEY (day, "user", basis)
+);
+
+CREATE TABLE rollup_weekly_customer (
+    week integer NOT NULL,
+    customer integer NOT NULL,
+    basis smallint NOT NULL,
+    events bigint NOT NULL,
+    failed bigint NOT NULL,
+    unpriced bigint NOT NULL,
+    incomplete bigint NOT NULL,
+    micro bigint NOT NULL,
+    pico integer NOT NULL,
+    PRIMARY KEY (week, customer, basis)
+);
+
+CREATE TABLE rollup_weekly_project (
+    week integer NOT NULL,
+    project integer NOT NULL,
+    basis smallint NOT NULL,
+    events bigint NOT NULL,
+    failed bigint NOT NULL,
+    unpriced bigint NOT NULL,
+    incomplete bigint NOT NULL,
+    micro bigint NOT NULL,
+    pico integer NOT NULL,
+    PRIMARY KEY (week, project, basis)
+);
+
+CREATE TABLE rollup_weekly_team (
+    week integer NOT NULL,
+    team integer NOT NULL,
+    basis smallint NOT NULL,
+    events bigint NOT NULL,
+    failed bigint NOT NULL,
+    unpriced bigint NOT NULL,
+    incomplete bigint NOT NULL,
+    micro bigint NOT NULL,
+    pico integer NOT NULL,
+    PRIMARY KEY (week, team, basis)
+);
+
+CREATE TABLE rollup_weekly_user (
+    week integer NOT NULL,
+    "user" integer NOT NULL,
+    basis smallint NOT NULL,
+    events bigint NOT NULL,
+    failed bigint NOT NULL,
+    unpriced bigint NOT NULL,
+    incomplete bigint NOT NULL,
+    micro bigint NOT NULL,
+    pico integer NOT NULL,
+    PRIMARY KEY (week, "user", basis)
 );
 
 CREATE TABLE rollup_monthly_customer (
