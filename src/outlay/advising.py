@@ -96,7 +96,11 @@ class LedgerAdvice(LedgerEstimates):
         to_month = DAYS_A_MONTH / span
         book = self.book
         scene = Scene(
-            rate=lambda event: rate(event, book), to_month=to_month, currency=self.currency, cheaper=cheaper or {}
+            rate=lambda event: rate(event, book),
+            at=now,
+            to_month=to_month,
+            currency=self.currency,
+            cheaper=cheaper or {},
         )
         found, beyond = list(advise_calls(groups, scene)), 0
         if stack is not None:

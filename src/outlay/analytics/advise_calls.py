@@ -15,7 +15,7 @@ import msgspec
 
 from outlay.analytics.advice import Advice, Effort, advice_id, share_of
 from outlay.analytics.call_groups import CallGroup, SeenCall, at_rank
-from outlay.clock import DAY_MICROSECONDS, MICROSECONDS_PER_SECOND
+from outlay.clock import DAY_MICROSECONDS, MICROSECONDS_PER_SECOND, Instant
 from outlay.errors import InvalidInput
 from outlay.model import PricingStatus, Quantity, Rating, UsageEvent
 from outlay.money import format_pico, round_half_even
@@ -40,9 +40,13 @@ _TOKENS: Final = ("input_tokens", "output_tokens")
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """What every rule is told beside the group: how to rate, how many of the window make a month, words for money."""
+    """What every rule is told beside the group: how to rate and when, how many of the window make a month.
+
+    What a change would cost is rated at `at`, by the prices of today.
+    """
 
     rate: Rater
+    at: Instant
     to_month: Fraction
     currency: str
     cheaper: Mapping[str, str] = {}
@@ -376,7 +380,13 @@ def _rated(
         return None
     conditions = {**sample.conditions, **({"processing": processing} if processing else {})}
     event = msgspec.structs.replace(
-        sample, service=service or sample.service, usage=dict(usage), conditions=conditions, count=1
+        sample,
+        service=service or sample.service,
+        usage=dict(usage),
+        conditions=conditions,
+        count=1,
+        occurred_from=scene.at,
+        occurred_to=scene.at,
     )
     try:
         rating = scene.rate(event)

@@ -263,8 +263,8 @@ def _smaller(path: str, table: Mapping[str, Any]) -> Changes:
             return {}
         return {f"{path}.vcpu": str(vcpu / 2), f"{path}.memory_gb": str(memory / 2)}
     if table["kind"] == "lambda":
-        memory = int(Fraction(str(table["memory_mb"])) / 2)
-        return {f"{path}.memory_mb": memory} if memory >= LAMBDA_MB_MIN else {}
+        halved = int(Fraction(str(table["memory_mb"])) / 2)
+        return {f"{path}.memory_mb": halved} if halved >= LAMBDA_MB_MIN else {}
     family, _, size = str(table.get("instance", "")).rpartition(".")
     if size not in SIZES[1:]:
         return {}
