@@ -21,6 +21,9 @@ When = datetime | date | str | int | timedelta | None
 Where = Mapping[str, str | Sequence[str | None] | None] | None
 """Dimension or `tag.<name>` to a value, None (events without one), or a list of them."""
 
+CALLED_BASES: Final = ("measured", "reported", "estimated")
+"""What calls rest on, where bills and the adjustments to them do not."""
+
 TIME_GROUPS: Final = ("hour", "day", "week", "month")
 DIMENSIONS: Final = (
     "provider",
@@ -110,6 +113,21 @@ def read_where(where: Where) -> dict[str, tuple[str | None, ...]]:
         values = tuple(value) if isinstance(value, list | tuple | set | frozenset) else (value,)
         chosen[name] = tuple(None if one is None else read_text(one, str(name)) for one in values)
     return chosen
+
+
+def viewed(where: Where, view: str) -> Where:
+    """The filter of a view: `called` leaves out what bills brought, `reconciled` is all, each cost once.
+
+    Raises InvalidInput `bad_choice`.
+    """
+    if view == "reconciled":
+        return where
+    if view != "called":
+        raise InvalidInput(f"view is called or reconciled, not {str(view)[:40]!r}", code="bad_choice", field="view")
+    if not isinstance(where, Mapping | None):
+        return where
+    told = read_where(where).get("basis", CALLED_BASES)
+    return {**(where or {}), "basis": [basis for basis in CALLED_BASES if basis in told]}
 
 
 def read_when(value: When, zone: str, clock: Clock) -> Instant | None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from outlay.answers import Costs, Job
-from outlay.arguments import When, Where, checked_dimensions, read_date, read_text, read_when, read_where
+from outlay.arguments import When, Where, checked_dimensions, read_date, read_text, read_when, read_where, viewed
 from outlay.clock import Clock, Instant, date_to_day, zone_info
 from outlay.errors import AmbiguousId, InvalidInput, NotFound
 from outlay.ledger.rules import live_version
@@ -41,12 +41,15 @@ class LedgerReader:
         as_of: When = None,
         quantities: bool = False,
         percentiles: bool = False,
+        view: str = "reconciled",
     ) -> Costs:
         """Costs grouped by any attribution, provider, service, operation, meter, status, basis, step, `tag.<name>`,
         hour, day, week or month (in `zone`, the ledger's home zone by default).
 
         `where` maps such names to a value, None (events without one) or a list of them. `since` is inclusive,
-        `until` exclusive. `as_of` answers as the ledger stood then. Raises InvalidInput `unknown_dimension`.
+        `until` exclusive. `as_of` answers as the ledger stood then. The view `called` leaves out what bills brought;
+        `reconciled` has each cost once, as billed where a bill was reconciled and as called elsewhere.
+        Raises InvalidInput `unknown_dimension`, `bad_choice`.
         """
         self._flush()
         groups = checked_dimensions(by, times=True)
@@ -54,7 +57,7 @@ class LedgerReader:
         zone_info(zone_name)
         query = CostQuery(
             by=groups,
-            where=read_where(where),
+            where=read_where(viewed(where, view)),
             since=read_when(since, zone_name, self.clock),
             until=read_when(until, zone_name, self.clock),
             zone=zone,

@@ -21,7 +21,17 @@ from msgspec.structs import replace
 
 from outlay.answers import Costs, Job, Repricing
 from outlay.api import MEASURED_ANEW, Ledger
-from outlay.arguments import EventFields, When, Where, checked_dimensions, read_date, read_text, read_when, read_where
+from outlay.arguments import (
+    EventFields,
+    When,
+    Where,
+    checked_dimensions,
+    read_date,
+    read_text,
+    read_when,
+    read_where,
+    viewed,
+)
 from outlay.calls import inherited
 from outlay.capture.intake import COUNT_MAX, build_event
 from outlay.clock import Clock, Instant, isoformat, zone_info
@@ -185,12 +195,13 @@ class RemoteLedger(RemoteAnalysis, RemoteBudgets, RemoteBills, Ledger):
         as_of: When = None,
         quantities: bool = False,
         percentiles: bool = False,
+        view: str = "reconciled",
     ) -> Costs:
         """As `Ledger.costs`."""
         self._flush()
         home = zone or self._zone
         zone_info(home)
-        parameters = _where_parameters(where)
+        parameters = _where_parameters(viewed(where, view))
         parameters["by"] = list(checked_dimensions(by, times=True))
         for name, value in (("since", since), ("until", until), ("as_of", as_of)):
             instant = read_when(value, home, self.clock)

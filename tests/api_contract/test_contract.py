@@ -34,7 +34,7 @@ INHERITED = {
 """What needs no word of its own for a server: it stands on what does."""
 
 
-NOT_SERVED_YET: tuple[str, ...] = ("outlay.estimating", "outlay.advising")
+NOT_SERVED_YET: tuple[str, ...] = ("outlay.estimating", "outlay.advising", "outlay.reconciling")
 """Modules whose methods a server has no routes for: they are refused by name."""
 
 

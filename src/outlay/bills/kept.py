@@ -7,7 +7,7 @@ groups and its rows, packed. Nothing of them is ever changed; a later statement 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -113,14 +113,13 @@ def rows_of(store: LedgerStore, statement: KeptStatement) -> Iterator[dict[str, 
                 yield dict(zip(statement.columns, cells, strict=True))
 
 
-def in_force(store: LedgerStore, kept: Iterable[KeptStatement]) -> dict[bytes, BilledGroup]:
-    """What some bills say together, given in order: a later word on the same thing counts."""
-    standing: dict[bytes, BilledGroup] = {}
-    for statement in kept:
-        if statement.whole and standing:
-            standing = {key: group for key, group in standing.items() if not statement.replaces(group)}
-        standing.update((group.key, group) for group in groups_of(store, statement))
-    return standing
+def replaced(
+    store: LedgerStore, standing: dict[bytes, BilledGroup], statement: KeptStatement
+) -> dict[bytes, BilledGroup]:
+    """What bills say together after one more: its word on the same thing counts."""
+    left = {key: group for key, group in standing.items() if not (statement.whole and statement.replaces(group))}
+    left.update((group.key, group) for group in groups_of(store, statement))
+    return left
 
 
 def _put(store: LedgerStore, kind: str, id: str, body: bytes, at: Instant) -> None:
