@@ -27,7 +27,7 @@ BALANCE: Final = "balance"
 
 BURN_DAYS: Final = 14
 BALANCES_MAX: Final = 1_000
-DRIFT_MAX: Final = "0.01"
+DRIFT_MAX: Final = "0.005"
 CALLS: Final = "calls"
 
 
@@ -134,7 +134,7 @@ class LedgerBills(LedgerReader):
         self._flush()
         share = parse_decimal(drift if isinstance(drift, str | Decimal) else "", "drift")
         if share < 0:
-            raise InvalidInput("drift is a share from 0, such as 0.01", code="not_a_number", field="drift")
+            raise InvalidInput("drift is a share from 0, such as 0.005", code="not_a_number", field="drift")
         return reconcile(
             self.store,
             self.clock.now(),

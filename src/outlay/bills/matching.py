@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -10,7 +11,8 @@ from outlay.bills.groups import BilledGroup
 from outlay.capture.statement_names import calls_named
 from outlay.capture.statements import Category
 
-_OF_CALLS = (Category.USAGE, Category.COMMITMENT, Category.CREDIT, Category.ADJUSTMENT, Category.TAX)
+OF_CALLS: Final = (Category.USAGE, Category.COMMITMENT, Category.CREDIT, Category.ADJUSTMENT, Category.TAX)
+"""What may pay for calls, or be about what does; what was bought for later does not."""
 
 
 class Match(msgspec.Struct, kw_only=True):
@@ -55,7 +57,7 @@ def matches(
         if about not in known:
             services = called.get(group.provider, ())
             known[about] = calls_named(group.service, group.sku, group.resource, services, group.provider)
-        names = known[about] if group.category in _OF_CALLS else frozenset()
+        names = known[about] if group.category in OF_CALLS else frozenset()
         if not names:
             unmatched.append(group)
             continue

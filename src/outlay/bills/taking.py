@@ -16,6 +16,8 @@ from outlay.bills import kept
 from outlay.bills.charges import RESTATED, Charged, charge, reverse, standing_charges, taken_back
 from outlay.bills.groups import EXACT, BilledGroup, Grouping, days_of
 from outlay.bills.kept import FAR, KeptStatement
+from outlay.bills.matching import OF_CALLS
+from outlay.capture.statement_names import calls_named
 from outlay.capture.statements import BilledRow
 from outlay.clock import Clock, Instant, date_to_day, local_midnight
 from outlay.errors import InvalidInput
@@ -56,27 +58,30 @@ class Metering:
     def __init__(self, store: LedgerStore, always: Sequence[str]) -> None:
         """`always` names providers or provider/service whose rows wait in any case."""
         self.always = {name.lower() for name in always}
+        self._measured: dict[tuple[str, str], set[str]] = {}
         query = CostQuery(by=("provider", "service", "basis", "month"))
-        self._measured: set[tuple[str, str]] = set()
         for row in store.costs(query).rows:
             provider, service, basis, month = row.keys
             if basis not in (Basis.BILLED, Basis.ADJUSTED):
-                names = (f"{provider}/{service}".lower(), f"{provider}/{provider}".lower())
-                self._measured |= {(str(month), name) for name in names}
-        self._known: dict[tuple[str, str, str, str], bool] = {}
+                self._measured.setdefault((str(month), str(provider)), set()).add(str(service))
+        self._known: dict[tuple[str, str, str, str, str], bool] = {}
 
     def waits(self, row: BilledRow | BilledGroup) -> bool:
         """Whether a row waits for reconciliation instead of being charged."""
-        at = (row.date.isoformat()[:7], row.provider, row.service, row.resource)
+        if row.category not in OF_CALLS:
+            return False
+        at = (row.date.isoformat()[:7], row.provider, row.service, row.sku, row.resource)
         known = self._known.get(at)
         if known is None:
             known = self._known[at] = self._waits(*at)
         return known
 
-    def _waits(self, month: str, provider: str, service: str, resource: str) -> bool:
+    def _waits(self, month: str, provider: str, service: str, sku: str, resource: str) -> bool:
         seller = provider.lower()
-        names = {f"{seller}/{service}".lower(), f"{seller}/{resource}".lower(), seller}
-        return not self.always.isdisjoint(names) or any((month, name) in self._measured for name in names)
+        if not self.always.isdisjoint({f"{seller}/{service}".lower(), f"{seller}/{resource}".lower(), seller}):
+            return True
+        called = self._measured.get((month, provider))
+        return called is not None and bool(calls_named(service, sku, resource, called, provider))
 
 
 class Taking:
