@@ -16,7 +16,19 @@ import msgspec
 from outlay.api import Ledger
 from outlay.errors import InvalidInput, LedgerError
 from outlay.ledger.dialect import Row
-from outlay.ledger.moving import ENTRY, IDENTITY, MOVING, STATE, Filling, Movable, Mover, Position, Snapshot, Table
+from outlay.ledger.moving import (
+    ENTRY,
+    IDENTITY,
+    MOVING,
+    STATE,
+    Filling,
+    Movable,
+    Mover,
+    Position,
+    Snapshot,
+    Table,
+    Upgradable,
+)
 from outlay.ledger.store import LedgerStore
 from outlay.model import CostQuery
 from outlay.money import Money
@@ -78,6 +90,17 @@ def migrate(source: str | Path, target: str | Path, *, progress: Progress | None
     # Opened again, as whoever uses it next will.
     with open_ledger(source) as old, open_ledger(target) as new:
         return msgspec.structs.replace(done, amount=_proved(old, new))
+
+
+def finish_upgrade(address: str | Path) -> list[str]:
+    """Apply to a ledger what older programs could not live with; the names of the scripts that were applied.
+
+    For a ledger on PostgreSQL, once every host runs this version: from then on older programs are refused. A file is
+    upgraded as a whole when it is opened, so nothing is left to apply.
+    """
+    with open_ledger(address) as ledger:
+        store = ledger.store
+        return store.finish_migration() if isinstance(store, Upgradable) else []
 
 
 def _tell_nobody(what: str, done: int, total: int) -> None:

@@ -169,6 +169,15 @@ class Mover(Protocol):
 
 
 @runtime_checkable
+class Upgradable(Protocol):
+    """A store that old and new programs share while they are upgraded one after the other."""
+
+    def finish_migration(self) -> list[str]:
+        """Apply what older programs could not live with, once none runs any more; the scripts applied."""
+        ...
+
+
+@runtime_checkable
 class Movable(Protocol):
     """A store that can be moved, or moved into."""
 
