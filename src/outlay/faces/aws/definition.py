@@ -249,6 +249,8 @@ def _check_alarm(definition: Definition, name: str, alarm: AlarmOf) -> None:
 
 
 def _check_money(definition: Definition) -> None:
+    if (definition.budgets or definition.anomalies) and not definition.emails:
+        raise _wrong("emails", "AWS Budgets and anomalies tell by e-mail: give aws.emails")
     for name, budget in definition.budgets.items():
         amount_of(budget.limit, f"aws.budgets.{name}.limit")
         if budget.window not in ("day", "month", "quarter", "year"):

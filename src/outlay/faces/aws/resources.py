@@ -118,6 +118,8 @@ def with_ledger(
         plain = name.replace(":", "-").replace(".", "-")
         if told:
             untold.append(Untold(name, told))
+        elif where == {"provider": ("aws",)} and window in _TIME_UNITS and not definition.emails:
+            untold.append(Untold(name, "an AWS budget tells by e-mail, and aws.emails has none"))
         elif where == {"provider": ("aws",)} and window in _TIME_UNITS:
             limits.setdefault(plain, _as_budget(amount, window, marks))
         elif where:
