@@ -37,7 +37,7 @@ class Gatewayed:
         """The ledger once all that was answered is in it."""
         accounts, writer = self.served.service.gateway.accounts, self.served.service.state.writer
         until = time.monotonic() + 10
-        while accounts._tasks or writer.waiting or self.served.service.gateway._calls:
+        while accounts.unsettled or writer.waiting or self.served.service.gateway._calls:
             assert time.monotonic() < until, "what was answered was not settled"
             time.sleep(0.002)
         self.ledger.flush()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from outlay.capture.intake import build_event, make_id
 from outlay.capture.seen import CLOSED, Seen, bare_request, told
 from outlay.capture.streams import Reading
 from outlay.clock import Instant
-from outlay.errors import LedgerError, OutlayError
+from outlay.errors import BudgetExceeded, LedgerError, OutlayError
 from outlay.faces.gateway.upstreams import Upstream
 from outlay.faces.server.access import Caller
 from outlay.faces.server.hot_budgets import taken_by
@@ -29,13 +30,16 @@ from outlay.faces.server.ingest import amount_text
 from outlay.faces.server.logs import say
 from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.state import ServerState
+from outlay.faces.server.writer import Events
 from outlay.instrument.calls import Exchange
 from outlay.instrument.reserved import at_worst, is_unsure
+from outlay.ledger.budget_store import Settled
 from outlay.model import Basis, PricingStatus, Quantity, Status, UsageEvent
 from outlay.recorder import rated_tolerantly
 from outlay.reserving import Ask, Taken
 
-_PENDING: Final = "gateway_pending"
+SETTLED_AFTER_S: Final = 0.01
+SETTLED_TOGETHER_MAX: Final = 64
 _KINDS_KEPT: Final = 4_096
 _NAMES: Final = ("model", "model_id", "modelId", "version")
 """Where a request's body may name its service."""
@@ -84,7 +88,9 @@ class Accounts:
         self._ledger = state.ledger
         self._kinds: dict[tuple[object, ...], Kind] = {}
         self._pending: dict[str, tuple[Held, Caller]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsettled: list[Settle] = []
+        self._settling: set[asyncio.Future[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     # --- before
 
@@ -114,9 +120,8 @@ class Accounts:
             made.append(ask)
             return ask
 
-        work = Reserve(fields, order.body, wait_s=None, deadline_s=None, make=make)
         try:
-            taken = await taken_by(self._state, work)
+            taken = await self._taken(Reserve(fields, order.body, wait_s=None, deadline_s=None, make=make))
         except LedgerError as error:
             if not self._goes_unreserved(error):
                 raise
@@ -126,6 +131,17 @@ class Accounts:
             return Held(id=ask.event.id, at=ask.now)
         asking = ask.asking
         return Held(id=ask.event.id, at=ask.now, taken=taken, most=asking.window_usage or asking.usage)
+
+    async def _taken(self, work: Reserve) -> Taken:
+        """The reservation. What only this gateway's own late settlements leave no room for is asked again."""
+        try:
+            return await taken_by(self._state, work)
+        except BudgetExceeded as error:
+            if error.code != "budget_reserved" or not self.unsettled:
+                raise
+        await self.drain()
+        again = Reserve(work.fields, work.body, wait_s=work.wait_s, deadline_s=work.deadline_s, make=work.make)
+        return await taken_by(self._state, again)
 
     def _ask(self, order: Order, fields: dict[str, Any], service: str | None, id: str | None) -> Ask:
         """What a call asks for: by its body, or where no maximum may be written by the most the provider allows."""
@@ -203,7 +219,7 @@ class Accounts:
         if self._ledger.spool is not None:
             self._ledger.spool.append(event)
         else:
-            self._task(self._record(event))
+            self._record(event)
         self._keep_others(others)
         return self._cost(event)
 
@@ -233,33 +249,60 @@ class Accounts:
     # --- the writer
 
     def _later(self, work: Settle) -> None:
-        self._task(self._settled(work))
+        """Settle with others: nobody waits for it, and a group costs each a third of what it costs alone."""
+        self._unsettled.append(work)
+        if len(self._unsettled) >= SETTLED_TOGETHER_MAX:
+            self._settle_waiting()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SETTLED_AFTER_S, self._settle_waiting)
 
-    async def _settled(self, work: Settle) -> None:
-        try:
-            _, settled = await self._state.writer.do(work)
-        except OutlayError as error:
-            # It stays held, and is booked at its worst case when its time is over.
-            self._state.metrics.reservations[error.code] += 1
-            say(logging.ERROR, "a call was not settled", id=work.id, code=error.code)
-        else:
-            self._state.metrics.reservations[settled.code] += 1
+    def _settle_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        works, self._unsettled = self._unsettled, []
+        for work in works:
+            try:
+                future = self._state.writer.post(work)
+            except OutlayError as error:
+                self._not_settled(work, error)
+                continue
+            self._settling.add(future)
+            future.add_done_callback(partial(self._settled, work))
 
-    async def _record(self, event: UsageEvent) -> None:
+    def _settled(self, work: Settle, future: asyncio.Future[tuple[UsageEvent, Settled]]) -> None:
+        self._settling.discard(future)
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            self._not_settled(work, error)
+        elif not future.cancelled():
+            self._state.metrics.reservations[future.result()[1].code] += 1
+
+    def _not_settled(self, work: Settle, error: BaseException) -> None:
+        """It stays held, and is booked at its worst case when its time is over."""
+        code = error.code if isinstance(error, OutlayError) else type(error).__name__
+        self._state.metrics.reservations[code] += 1
+        say(logging.ERROR, "a call was not settled", id=work.id, code=code)
+
+    def _record(self, event: UsageEvent) -> None:
         try:
-            await self._state.writer.record([event], tolerant=True)
+            future = self._state.writer.post(Events((event,), tolerant=True))
         except OutlayError as error:
             say(logging.ERROR, "a call was not recorded", id=event.id, code=error.code)
+            return
+        self._settling.add(future)
+        future.add_done_callback(self._settling.discard)
 
-    def _task(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    @property
+    def unsettled(self) -> int:
+        """How many calls were answered and are not settled yet."""
+        return len(self._unsettled) + len(self._settling)
 
     async def drain(self) -> None:
-        """Wait until all that was begun is written."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Wait until all that was answered is settled."""
+        self._settle_waiting()
+        if self._settling:
+            await asyncio.gather(*self._settling, return_exceptions=True)
 
 
 _KEPT: Final = (

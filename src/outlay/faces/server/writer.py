@@ -126,6 +126,10 @@ class Writer:
 
     async def do(self, work: Work[Result]) -> Result:
         """Hand work in and wait for its answer. Raises Overloaded, LedgerClosed `stopping`, what the work raises."""
+        return await self.post(work)
+
+    def post(self, work: Work[Result]) -> asyncio.Future[Result]:
+        """Hand work in; its answer comes later. Call on the loop. Raises Overloaded, LedgerClosed `stopping`."""
         if self._stopping or self._loop is None:
             raise LedgerClosed("this server is stopping; send it again in a moment", code="stopping")
         if self._weight + work.weight > self._queue_events_max and self._weight:
@@ -136,7 +140,7 @@ class Writer:
         self._queue.append(work)
         if not self._wake.is_set():
             self._wake.set()
-        return await future
+        return future
 
     # --- the thread
 
@@ -168,16 +172,16 @@ class Writer:
 
     def _write_group(self, group: list[Work[Any]]) -> None:
         began_s = time.perf_counter()
-        answers: list[tuple[Work[Any], Any]] = []
+        loop = self._loop
         for kind, together in self.together.items():
             works = [work for work in group if type(work) is kind]
             if works:
-                answers += zip(works, self._attempt(works, together), strict=True)
+                answers = list(zip(works, self._attempt(works, together), strict=True))
+                if loop is not None and not loop.is_closed():
+                    # Each kind is a transaction of its own: who asked for one does not wait for the others.
+                    loop.call_soon_threadsafe(self._answer, answers)
         self._metrics.group_sizes.add(len(group))
         self._metrics.commit_seconds.add(time.perf_counter() - began_s)
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._answer, answers)
 
     def _attempt(self, works: Sequence[Work[Any]], together: Together) -> list[Any]:
         """The answers of works of one kind: as one group, and where that fails one by one."""
