@@ -1,0 +1,119 @@
+"""What holds on every page: no violation that axe finds, light and dark, no error, no foreign word runs, no sideways
+scrolling from a telephone to a wall.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page
+from tests.pages.conftest import HOSTILE, RUNAWAY, Company
+from tests.pages.looking import drawn, whole
+
+NAME = quote(HOSTILE, safe="")
+PATHS = (
+    "/",
+    "/explore?compare=yes&by=user",
+    "/explore?by=calls&period=today",
+    f"/explore?where.user={NAME}&period=today",
+    "/receipts/hostile-0",
+    "/jobs",
+    "/jobs/video-065-00",
+    f"/jobs/{NAME}",
+    "/people",
+    f"/people/user/{NAME}",
+    "/budgets",
+    "/budgets/everything",
+    "/budgets/each-user",
+    "/alerts",
+    "/anomalies/LATEST",
+    "/forecast",
+    "/compare",
+    "/prices",
+    "/prices?provider=openai&service=gpt-4o",
+    "/settings",
+    "/explore/nothing-here",
+)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SPIES = """
+window.violations = [];
+document.addEventListener('securitypolicyviolation', e => violations.push(`${e.violatedDirective} ${e.blockedURI}`));
+window.alert = words => violations.push(`alert ${words}`);
+"""
+CONTRAST = {"runOnly": ["color-contrast"]}
+
+
+@pytest.fixture
+def spied(admin: BrowserContext) -> Page:
+    page = admin.new_page()
+    page.add_init_script(SPIES)
+    return page
+
+
+def latest_anomaly(company: Company) -> str:
+    return company.ledger.anomalies(since=RUNAWAY)[0].id
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_is_sound(spied: Page, company: Company, path: str) -> None:
+    page, errors, hosts = spied, [], set()
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    path = path.replace("LATEST", latest_anomaly(company)) if "LATEST" in path else path
+    whole(page, path)
+    assert [one for one in errors if "404" not in one or "nothing-here" not in path] == []
+    assert page.evaluate("() => violations") == []
+    assert hosts - {""} == {urlsplit(company.address).netloc}
+    assert (
+        page.locator("img, script:not([src]), [onerror], [style]").count() == page.locator("figure [style]").count()
+    )
+    for width in (380, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("() => document.scrollingElement.scrollWidth") <= width, width
+    axe = Axe()
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.emulate_media(color_scheme="dark")
+    drawn(page)
+    found = axe.run(page, options=CONTRAST)
+    assert found.violations_count == 0, found.generate_report()
+    page.close()
+
+
+def test_the_door_is_sound(admin: BrowserContext, company: Company) -> None:
+    assert admin.browser is not None
+    page = admin.browser.new_page(base_url=company.address)
+    page.goto("/signin?why=key_expired")
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+    page.close()
+
+
+def test_a_keyboard_reaches_the_content_first(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => document.activeElement.id") == "main"
+
+
+def test_times_are_the_viewers_and_days_are_the_ledgers(admin: BrowserContext, company: Company) -> None:
+    browser = admin.browser
+    assert browser is not None
+    context = browser.new_context(base_url=company.address, timezone_id="Asia/Tokyo")
+    context.add_cookies(admin.cookies())  # type: ignore[arg-type]  # what a context gives is what one takes
+    page = context.new_page()
+    shown = []
+    for _ in range(2):  # At first the script writes the viewer's time, from then on the server does.
+        page.goto("/receipts/hostile-0")
+        shown.append(page.locator("time").first.inner_text())
+    page.goto("/explore?period=yesterday")
+    assert f"{RUNAWAY}" in page.locator("#main").inner_html()
+    context.close()
+    assert shown == ["6 Jul, 21:30"] * 2
