@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import Final
 
 from outlay.alerting import LedgerAlerts
 from outlay.analytics import report as pure
 from outlay.analytics.report import BudgetLine, Report, Section
+from outlay.analytics.service_budgets import Scope, services
 from outlay.arguments import When, Where, read_date, read_text
 from outlay.budgets.alert_rules import PREFIX
 from outlay.budgets.limits import BudgetIndex
+from outlay.budgets.terms import Budget
 from outlay.clock import Instant, Window, WindowName, day_to_date, local_day, to_datetime, window_of
 from outlay.errors import InvalidInput
 from outlay.model import CostTable
@@ -80,6 +83,7 @@ class LedgerReports(LedgerAlerts):
             sections.append(self._ahead(total, window, where, zone, now))
         if not where:
             sections += self._budget_sections(window, now)
+            sections += self._service_sections(tables, window)
         for dimensions in by:
             names = tuple(one.strip() for one in dimensions.split(","))
             heading = _TITLES.get(dimensions, f"By {' and '.join(names)}")
@@ -150,6 +154,19 @@ class LedgerReports(LedgerAlerts):
                 )
         return [pure.budgets(lines, self.currency)] if lines else []
 
+    def _service_sections(self, tables: Callable[..., tuple[CostTable, CostTable]], window: Window) -> list[Section]:
+        """Services against budgets of the very window that are of one service or provider, where there are such."""
+        index: BudgetIndex = self.reserver.refresh()
+        limits: dict[Scope, int] = {}
+        for name, budget in index.budgets.items():
+            scope = _scope(budget)
+            if scope is None or name.startswith(PREFIX):
+                continue
+            for limit in index.standing(budget, "", window.start, self.store.tier):
+                if limit.window == window:
+                    limits[scope] = min(limit.amount, limits.get(scope, limit.amount))
+        return [services(tables("provider", "service")[0], limits)] if any(limits) else []
+
     def _daily(self, table: CostTable, window: Window, zone: str, *, whole: bool) -> Section:
         """Day by day. What was finished and noted is of the whole ledger, so no part of a filtered report."""
         if not whole:
@@ -188,3 +205,15 @@ def _periods(now: Instant, name: WindowName, zone: str, running: bool) -> tuple[
 
 def _day(instant: Instant, zone: str) -> str:
     return day_to_date(local_day(instant, zone)).isoformat()
+
+
+def _scope(budget: Budget) -> Scope | None:
+    """The provider, or the service of a provider, that a budget in money is of; None for one of anything else."""
+    if budget.each is not None or budget.meter is not None or not set(budget.where) <= {"provider", "service"}:
+        return None
+    named = [budget.where.get(name) for name in ("provider", "service")]
+    if any(values is not None and (len(values) != 1 or values[0] is None) for values in named):
+        return None
+    if named[0] is None:
+        return None if named[1] else ()
+    return tuple(str(values[0]) for values in named if values)

@@ -236,6 +236,39 @@ def stretches(values: Sequence[float], pace: Pace) -> Iterator[Stretch]:
         yield _stretch(first, last, usuals, noises, goes_on=True)
 
 
+class Usual(msgspec.Struct, frozen=True):
+    """What was expected of one point of a series, and how far its noise reaches: picounits, None if not known."""
+
+    expected: int | None
+    low: int | None = None
+    high: int | None = None
+
+
+def course(series: SpendSeries) -> list[Usual]:
+    """What was expected of each point, an episode being measured by the time before it: to be shown beside it."""
+    pace = PACES[series.step]
+    values = [amount / PICO_PER_UNIT for amount in series.amounts]
+    calm, within = list(values), dict[int, float]()
+    for stretch in stretches(values, pace):
+        for index, usual in enumerate(stretch.usual, stretch.first):
+            within[index] = usual
+            calm[index] = min(values[index], usual)
+    found, residuals = [], list[float | None]()
+    for index, value in enumerate(values):
+        usual_or_none = within.get(index, expected(calm, index, pace.day_points, pace.watching))
+        noise = 2 * _noise(residuals, pace)
+        residuals.append(None if usual_or_none is None or index in within else value - usual_or_none)
+        found.append(_usual(usual_or_none, noise))
+    return found
+
+
+def _usual(value: float | None, noise: float) -> Usual:
+    if value is None:
+        return Usual(None)
+    low, middle, high = (round(max(0.0, one) * PICO_PER_UNIT) for one in (value - noise, value, value + noise))
+    return Usual(middle, low, high)
+
+
 def _stretch(first: int, last: int, usuals: list[float], noises: list[float], *, goes_on: bool) -> Stretch:
     steps = last - first + 1
     noise = sqrt(sum(one * one for one in noises[:steps]))
@@ -368,12 +401,13 @@ def distinct(found: Iterable[Episode]) -> list[Episode]:
     """
     kept: list[Episode] = []
     for episode in found:
-        if not any(_same_thing(known, episode) for known in kept):
+        if not any(same_thing(known, episode) for known in kept):
             kept.append(episode)
     return kept
 
 
-def _same_thing(known: Episode, other: Episode) -> bool:
+def same_thing(known: Episode, other: Episode) -> bool:
+    """Whether two episodes tell of one thing: at one time, of one group, or of groups that explain one another."""
     if known.since >= other.until or other.since >= known.until:
         return False
     if (known.by, known.keys) == (other.by, other.keys):

@@ -7,7 +7,7 @@ the time axis, and `png`, `svg` and `html` make files of them. Names of users ar
 
 from outlay.faces.charts.ahead import ExpectedPoint, anomaly, budget_progress, forecast
 from outlay.faces.charts.change import boxes, histogram, waterfall
-from outlay.faces.charts.files import html, png, svg
+from outlay.faces.charts.files import can_draw, html, png, svg
 from outlay.faces.charts.parts import Spec
 from outlay.faces.charts.spend import money_and_quantity, sparkline, spend_over_time, top_bar, trend
 from outlay.faces.charts.style import ACCENT, SERIES, Theme, config
@@ -23,6 +23,7 @@ __all__ = [
     "anomaly",
     "boxes",
     "budget_progress",
+    "can_draw",
     "config",
     "forecast",
     "histogram",

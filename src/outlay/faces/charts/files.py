@@ -7,6 +7,7 @@ import json
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
@@ -16,6 +17,11 @@ from outlay.faces.charts.style import Theme, config
 
 WIDTH_OF_CONTAINER: Final = 640
 """How wide a chart is that was meant to fill what is around it, where there is nothing around it."""
+
+
+def can_draw() -> bool:
+    """Whether the extra `charts` is installed."""
+    return find_spec("vl_convert") is not None
 
 
 def png(spec: Spec, scale: float = 2.0) -> bytes:

@@ -8,6 +8,15 @@ import typer
 
 from outlay.clock import Instant, local_day, local_midnight, window_of
 from outlay.errors import InvalidInput
+from outlay.faces.cli.drawing import (
+    HtmlOption,
+    PngOption,
+    SvgOption,
+    charts_of_anomalies,
+    charts_of_comparison,
+    charts_of_forecast,
+    draw,
+)
 from outlay.faces.cli.exits import Exit
 from outlay.faces.cli.options import (
     CsvOption,
@@ -48,6 +57,9 @@ def forecast(
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """What the present day, week, month, quarter or year will have cost at its end.
 
@@ -65,6 +77,8 @@ def forecast(
         names = read_names(",".join(by or ()))
         found = book.forecast(chosen, by=names, where=read_filter(where), zone=zone, limit=limit)
         show(table_of_forecast(found), form)
+        step = "hour" if chosen == "day" else "day"
+        draw(lambda: charts_of_forecast(book, found, read_filter(where), step=step), png, svg, html)
 
 
 def anomalies(
@@ -88,6 +102,9 @@ def anomalies(
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """Unusual spend since two weeks ago: what was expected, what it came to, and what explains it.
 
@@ -111,7 +128,9 @@ def anomalies(
             zone=zone,
             judged=everything,
         )
-        show(table_of_anomalies(found, book.currency, zone or book.store.home_zone), form)
+        zone = zone or book.store.home_zone
+        show(table_of_anomalies(found, book.currency, zone), form)
+        draw(lambda: charts_of_anomalies(book, found, read_filter(where), zone), png, svg, html)
 
 
 def compare(
@@ -146,6 +165,9 @@ def compare(
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """Two periods, releases, models, tags or users side by side, and what the change is made of.
 
@@ -174,6 +196,7 @@ def compare(
             zone=zone,
         )
         show(table_of_comparison(found, book.currency, spans, zone), form)
+        draw(lambda: charts_of_comparison(found, book.currency, spans, zone), png, svg, html)
         change = found.total.change
         if over is not None and risen(change.before, change.after, over):
             raise typer.Exit(Exit.FINDING)

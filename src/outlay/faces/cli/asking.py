@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.errors import NotFound
+from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, charts_of_costs, draw
 from outlay.faces.cli.options import (
     CsvOption,
     DayOption,
@@ -63,6 +64,9 @@ def costs(
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """What was spent, grouped by anything.
 
@@ -91,6 +95,7 @@ def costs(
             percentiles=percentiles,
         )
         show(table_of_costs(answer, limit=limit), form)
+    draw(lambda: charts_of_costs(answer), png, svg, html)
 
 
 def top(
@@ -111,6 +116,9 @@ def top(
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """The dearest jobs, users, features, …
 
@@ -123,7 +131,9 @@ def top(
     with opened(ledger) as book:
         first, last = read_span(book, since, until, zone)
         answer = ask_costs(book, (name,), read_filter(where), since=first, until=last, zone=zone)
-        show(table_of_costs(dearest(answer, minimum), limit=limit), form)
+        chosen = dearest(answer, minimum)
+        show(table_of_costs(chosen, limit=limit), form)
+    draw(lambda: charts_of_costs(chosen), png, svg, html)
 
 
 def job(

@@ -88,10 +88,14 @@ def show(table: Table, form: Form) -> None:
         sys.stdout.write(plain_text(table))
 
 
+def json_text(value: object) -> str:
+    """A value as indented JSON; decimals and money as exact decimal text, so that nothing is rounded."""
+    return msgspec.json.format(msgspec.json.encode(_plain_value(value)), indent=2).decode() + "\n"
+
+
 def write_json(value: object) -> None:
-    """Write a value as indented JSON; decimals and money as exact decimal text, so that nothing is rounded."""
-    body = msgspec.json.encode(_plain_value(value))
-    sys.stdout.write(msgspec.json.format(body, indent=2).decode() + "\n")
+    """Write a value as indented JSON."""
+    sys.stdout.write(json_text(value))
 
 
 def as_dicts(table: Table) -> Iterator[dict[str, Any]]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
 from outlay.analytics.report import Cell, Report, Section
+from outlay.errors import InvalidInput
+from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, draw
 from outlay.faces.cli.options import LedgerOption, SinceOption, UntilOption, WhereOption, ZoneOption, read_filter
-from outlay.faces.cli.render import Column, Form, Table, show, write_json
+from outlay.faces.cli.render import Column, Form, Table, json_text, show, write_json
 from outlay.faces.cli.session import opened, read_span
+
+if TYPE_CHECKING:
+    from outlay.faces.charts import Spec
 
 
 class ReportForm(StrEnum):
@@ -22,6 +27,7 @@ class ReportForm(StrEnum):
     MARKDOWN = "markdown"
     CSV = "csv"
     HTML = "html"
+    XLSX = "xlsx"
     JSON = "json"
 
 
@@ -38,7 +44,7 @@ def report(
     until: UntilOption = None,
     zone: ZoneOption = None,
     form: Annotated[
-        ReportForm, typer.Option("--form", metavar="FORM", help="terminal, markdown, csv, html or json.")
+        ReportForm, typer.Option("--form", metavar="FORM", help="terminal, markdown, csv, html, xlsx or json.")
     ] = ReportForm.TERMINAL,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Into a file.", show_default=False)
@@ -50,6 +56,9 @@ def report(
     again: Annotated[bool, typer.Option("--again", help="Also to those who have got it.")] = False,
     sent: Annotated[bool, typer.Option("--sent", help="What was sent, and what was not.")] = False,
     ledger: LedgerOption = None,
+    png: PngOption = None,
+    svg: SvgOption = None,
+    html: HtmlOption = None,
 ) -> None:
     """What a period cost, against the one before, by whom and for what, and how budgets stand.
 
@@ -77,14 +86,11 @@ def report(
         )
     if form is ReportForm.TERMINAL and output is None:
         _show(found)
-    elif form is ReportForm.JSON:
+    elif form is ReportForm.JSON and output is None:
         write_json(_as_dict(found))
     else:
-        text = _text(found, form)
-        if output is None:
-            sys.stdout.write(text)
-        else:
-            output.write_text(text, encoding="utf-8")
+        _write(_bytes(found, form), output)
+    draw(lambda: _charts(found), png, svg, html)
 
 
 def note(
@@ -97,12 +103,39 @@ def note(
         book.note_day(day, text)
 
 
-def _text(found: Report, form: ReportForm) -> str:
-    from outlay.faces.reports import forms
+def _charts(found: Report) -> list[Spec]:
+    from outlay.faces.reports.pictures import pictures
 
-    if form is ReportForm.HTML:
-        return forms.html_text(found)
-    return forms.csv_text(found) if form is ReportForm.CSV else forms.markdown(found)
+    return [one.spec for one in pictures(found, width=720)]
+
+
+def _bytes(found: Report, form: ReportForm) -> bytes:
+    from outlay.faces.reports import forms, mail, workbook
+
+    match form:
+        case ReportForm.XLSX:
+            return workbook.xlsx(found)
+        case ReportForm.HTML:
+            return mail.page(found).encode()
+        case ReportForm.CSV:
+            return forms.csv_text(found).encode()
+        case ReportForm.JSON:
+            return json_text(_as_dict(found)).encode()
+        case ReportForm.MARKDOWN | ReportForm.TERMINAL:
+            return forms.markdown(found).encode()
+        case _:
+            assert_never(form)
+
+
+def _write(body: bytes, output: Path | None) -> None:
+    """Into the file, else to where the output goes. Raises InvalidInput `bad_option` for bytes on a terminal."""
+    if output is not None:
+        output.write_bytes(body)
+    elif body.startswith(b"PK") and sys.stdout.isatty():
+        raise InvalidInput("a workbook is no text; give -o FILE", code="bad_option")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(body)
 
 
 def _show(found: Report) -> None:

@@ -7,6 +7,7 @@ an address on the web would have to be public and would tell who reads when.
 from __future__ import annotations
 
 import html
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
@@ -16,7 +17,6 @@ from msgspec.structs import replace
 from outlay.analytics.report import Cell, Report, Section
 from outlay.budgets.alert_rules import Severity
 from outlay.budgets.alerts import Enclosure, Message
-from outlay.errors import MissingExtra
 from outlay.faces import charts
 from outlay.faces.reports.forms import said, still
 from outlay.faces.reports.pictures import SCALE, WIDTH, Picture, pictures
@@ -46,7 +46,7 @@ def message(report: Report, *, severity: Severity = Severity.INFO, link: str = "
 
     Without the extra `charts` there are no pictures, and the bars in the tables are all that is drawn.
     """
-    shown = _drawn(pictures(report)[:PICTURES_MOST])
+    shown = [(one, charts.png(one.spec, scale=SCALE)) for one in _drawable(pictures(report)[:PICTURES_MOST])]
     return Message(
         title=f"{report.title}: {_short(report.total)}",
         body=plain(report, link),
@@ -57,15 +57,23 @@ def message(report: Report, *, severity: Severity = Severity.INFO, link: str = "
     )
 
 
-def _drawn(wanted: Sequence[Picture]) -> list[tuple[Picture, bytes]]:
-    try:
-        return [(one, charts.png(one.spec, scale=SCALE)) for one in wanted]
-    except MissingExtra:
-        return []
+def _drawable(wanted: Sequence[Picture]) -> Sequence[Picture]:
+    """The pictures, none where what draws them is not installed."""
+    return wanted if charts.can_draw() else ()
 
 
 def _file(picture: Picture) -> str:
     return f"{picture.name}.png"
+
+
+def page(report: Report) -> str:
+    """The same as one page for a browser, its pictures drawn in it."""
+    drawn = [(one, charts.svg(one.spec)) for one in _drawable(pictures(report)[:PICTURES_MOST])]
+    found = html_text(report, [one for one, _ in drawn])
+    for one, drawing in drawn:
+        address = f"data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}"
+        found = found.replace(f'src="cid:{_file(one)}"', f'src="{address}"')
+    return found
 
 
 # --- plain text
