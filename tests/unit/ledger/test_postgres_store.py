@@ -324,7 +324,8 @@ def test_what_is_added_leaves_old_programs_working_and_what_is_taken_away_refuse
 # --- errors
 
 
-def test_a_password_is_in_no_address_and_no_error(store: PostgresStore) -> None:
+def test_a_password_is_in_no_address_and_no_error(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "OPEN_SECONDS_MAX", 0.2)
     secret = "postgresql://ann:s3cret@127.0.0.1:1/ledger?sslmode=disable"
     assert shown(secret) == "postgresql://ann@127.0.0.1:1/ledger"
     with pytest.raises(LedgerError) as raised:

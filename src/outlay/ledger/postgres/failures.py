@@ -45,6 +45,14 @@ def lost(error: psycopg.Error) -> bool:
     return state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25006")
 
 
+def restarting(error: psycopg.Error) -> bool:
+    """Whether a server that is being restarted, or taken over from, may be what did not answer."""
+    if error.sqlstate is None:
+        # A name that leads nowhere, or a server that says no, stays so.
+        return lost(error) and not _refused(error) and "failed to resolve" not in str(error)
+    return lost(error) and error.sqlstate != "25006"
+
+
 def translate(error: psycopg.Error, address: str) -> OutlayError:
     """The error of Outlay's tree that says what an error of PostgreSQL means."""
     state = error.sqlstate or ""

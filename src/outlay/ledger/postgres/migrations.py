@@ -7,44 +7,61 @@ when the first new program opens the ledger. What older programs would break (`m
 
 from __future__ import annotations
 
+import random
+import time
 from typing import Final
 
 import psycopg
 
 from outlay.errors import InvalidInput, LedgerError, SchemaTooNew
 from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections
-from outlay.ledger.postgres.failures import translate
+from outlay.ledger.postgres.failures import restarting, translate
 from outlay.ledger.postgres.statements import Connection, first, only, run, script, scripts, sql
 
 SCHEMA_VERSION: Final = 4
+OPEN_SECONDS_MAX: Final = 10.0
+"""How long a server that does not answer is waited for while a ledger is opened."""
+
 FINISH_SECONDS_MAX: Final = 3_600
 """How long one statement of a post migration may take."""
 
 OLDEST_SERVER: Final = 13
 """PostgreSQL's major version that the statements need: 64-bit transaction numbers."""
 
+_WAIT_S: Final = 0.1
+
 
 def prepare(connections: Connections, currency: str, zone: str) -> None:
-    """Make the ledger where there is none, or bring it up to date.
+    """Make the ledger where there is none, or bring it up to date. A server that restarts is waited for.
 
-    Raises SchemaTooNew, InvalidInput `unknown_address`, LedgerError `server_too_old`, `bad_encoding`, `cannot_open`.
+    Raises SchemaTooNew, InvalidInput `unknown_address`, LedgerError `server_too_old`, `bad_encoding`, `cannot_open`,
+    `unreachable`.
     """
     connections.check()
-    try:
-        with connections.connect() as connection:
-            _check_server(connection, connections.address)
-            if _standing(connection, connections.address) < SCHEMA_VERSION:
-                with connection.transaction():
-                    connection.execute(sql("begin_migrating"))
-                    _migrate(connection, connections.address, currency, zone)
-    except psycopg.ProgrammingError as error:
-        if error.sqlstate is not None:
-            raise translate(error, connections.address) from error
-        raise InvalidInput(
-            f"{connections.address} is not a PostgreSQL address; see libpq's connection URIs", code="unknown_address"
-        ) from error
-    except psycopg.Error as error:
-        raise translate(error, connections.address) from error
+    until = time.monotonic() + OPEN_SECONDS_MAX
+    while True:
+        try:
+            return _prepare(connections, currency, zone)
+        except psycopg.ProgrammingError as error:
+            if error.sqlstate is not None:
+                raise translate(error, connections.address) from error
+            raise InvalidInput(
+                f"{connections.address} is not a PostgreSQL address; see libpq's connection URIs",
+                code="unknown_address",
+            ) from error
+        except psycopg.Error as error:
+            if not restarting(error) or time.monotonic() > until:
+                raise translate(error, connections.address) from error
+        time.sleep(random.uniform(0.5, 1.5) * _WAIT_S)
+
+
+def _prepare(connections: Connections, currency: str, zone: str) -> None:
+    with connections.connect() as connection:
+        _check_server(connection, connections.address)
+        if _standing(connection, connections.address) < SCHEMA_VERSION:
+            with connection.transaction():
+                connection.execute(sql("begin_migrating"))
+                _migrate(connection, connections.address, currency, zone)
 
 
 def _check_server(connection: Connection, address: str) -> None:
