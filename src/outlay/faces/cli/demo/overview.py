@@ -232,6 +232,7 @@ def _next(program: str, address: str, video: Job | None, night: CostRow | None) 
         yield f"  {program} top jobs --since {night.keys[0]} {ledger}"
     yield f"  {program} costs --by customer,feature --where project=retouch {ledger}"
     yield f"  {program} costs --by month,provider --json {ledger}"
+    yield f"  {program} advise --explain {ledger}"
     yield f"  {program} prices show elevenlabs eleven_multilingual_v2 {ledger}"
     yield f"  {program} audit {ledger}"
 
