@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -38,9 +38,13 @@ from outlay.model import Basis, PricingStatus, Quantity, Status, UsageEvent
 from outlay.recorder import rated_tolerantly
 from outlay.reserving import Ask, Taken
 
+BEGUN: Final = "gateway_begun"
+"""The kind of notes that say which reservation a piece of work is, by its call_key; empty once it is settled."""
+
 SETTLED_AFTER_S: Final = 0.01
 SETTLED_TOGETHER_MAX: Final = 64
 _KINDS_KEPT: Final = 4_096
+_OF_THE_LOOK: Final = ("id", "time", "time_to", "duration_s")
 _NAMES: Final = ("model", "model_id", "modelId", "version")
 """Where a request's body may name its service."""
 
@@ -87,7 +91,8 @@ class Accounts:
         self._state = state
         self._ledger = state.ledger
         self._kinds: dict[tuple[object, ...], Kind] = {}
-        self._pending: dict[str, tuple[Held, Caller]] = {}
+        self._begun: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._unsettled: list[Settle] = []
         self._settling: set[asyncio.Future[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -175,7 +180,7 @@ class Accounts:
         if held.taken is None:
             return self._book_unreserved(order, held, found, seen.fields)
         if found.found == "pending" and found.call_key:
-            self._remember(found.call_key, held, order.caller)
+            self._remember(found.call_key, held)
             return None
         return self._settle(held, order.caller, found, seen.fields, exchange)
 
@@ -208,20 +213,23 @@ class Accounts:
         return replace(event, occurred_from=asked.occurred_from, occurred_to=max(now, asked.occurred_from))
 
     def _book_unreserved(self, order: Order, held: Held, found: Extraction, fields: dict[str, Any]) -> str | None:
-        waiting = self._pending_of(order, found)
-        if waiting is not None:
-            return self._settle(waiting[0], waiting[1], found, fields, _answered())
         kept = found.found == "usage" or (order.method == "POST" and found.found == "missing")
         if not kept and not (order.method == "POST" and found.found == "unknown" and _names_service(order)):
             return None
         first, *others = self._ledger.calls_found(found, fields)
         event = build_event(first, held.at, self._ledger.currency, id=held.id)
+        if order.method == "GET" and found.call_key:
+            self._task(self._settle_begun(found.call_key, order.caller, first, event))
+        else:
+            self._book(event)
+        self._keep_others(others)
+        return self._cost(event)
+
+    def _book(self, event: UsageEvent) -> None:
         if self._ledger.spool is not None:
             self._ledger.spool.append(event)
         else:
             self._record(event)
-        self._keep_others(others)
-        return self._cost(event)
 
     def _keep_others(self, calls: list[dict[str, Any]]) -> None:
         for call in calls:
@@ -233,18 +241,33 @@ class Accounts:
 
     # --- work that is begun in one call and told in another
 
-    def _remember(self, call_key: str, held: Held, caller: Caller) -> None:
-        """Keep whose reservation a piece of work is: a later look at it tells what it used."""
-        self._pending[call_key] = held, caller
+    def _remember(self, call_key: str, held: Held) -> None:
+        """Keep whose reservation a piece of work is: whichever gateway is asked about it later settles that."""
+        self._begun[call_key] = held.id
+        if len(self._begun) > _KINDS_KEPT:
+            self._begun.pop(next(iter(self._begun)))
+        self._task(self._note(call_key, held.id.encode(), None))
 
-    def _pending_of(self, order: Order, found: Extraction) -> tuple[Held, Caller] | None:
-        if not found.call_key or found.found == "pending" or order.method != "GET":
-            return None
-        waiting = self._pending.get(found.call_key)
-        if waiting is None or not all(order.fields.get(k, v) == v for k, v in order.caller.scope.items()):
-            return None
-        del self._pending[found.call_key]
-        return waiting
+    async def _note(self, call_key: str, body: bytes, expects: bytes | None) -> None:
+        now = self._ledger.clock.now()
+        put = partial(self._ledger.store.put_note, BEGUN, call_key, body, expects=expects, at=now, live=bool(body))
+        try:
+            await asyncio.to_thread(put)
+        except OutlayError as error:
+            say(logging.WARNING, "another gateway will not know of work that was begun", code=error.code)
+
+    async def _settle_begun(self, call_key: str, caller: Caller, call: Mapping[str, Any], event: UsageEvent) -> None:
+        """Settle what another call began, or book the look itself where nobody knows of one."""
+        kept = await asyncio.to_thread(self._ledger.store.note, BEGUN, call_key)
+        id = self._begun.pop(call_key, None) or (kept.decode() if kept else None)
+        if kept == b"":
+            return  # It was settled by an earlier look.
+        if id is None:
+            self._book(event)
+            return
+        told = {name: value for name, value in call.items() if value is not None and name not in _OF_THE_LOOK}
+        self._later(Settle(id, told, None, caller))
+        await self._note(call_key, b"", id.encode())
 
     # --- the writer
 
@@ -293,13 +316,20 @@ class Accounts:
         self._settling.add(future)
         future.add_done_callback(self._settling.discard)
 
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     @property
     def unsettled(self) -> int:
         """How many calls were answered and are not settled yet."""
-        return len(self._unsettled) + len(self._settling)
+        return len(self._unsettled) + len(self._settling) + len(self._tasks)
 
     async def drain(self) -> None:
         """Wait until all that was answered is settled."""
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         self._settle_waiting()
         if self._settling:
             await asyncio.gather(*self._settling, return_exceptions=True)
@@ -341,12 +371,6 @@ def _seen(order: Order, held: Held, exchange: Exchange) -> Seen:
         is_get=order.method == "GET",
         fields=fields,
     )
-
-
-def _answered() -> Exchange:
-    exchange = Exchange("GET", "", None)
-    exchange.status_code = 200
-    return exchange
 
 
 def without_texts(body: Mapping[str, Any]) -> Mapping[str, Any]:
