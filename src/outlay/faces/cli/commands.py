@@ -12,6 +12,7 @@ from outlay.faces.cli import (
     analysing,
     asking,
     aws,
+    billing,
     budgeting,
     estimating,
     exporting,
@@ -75,6 +76,9 @@ for name, command in (
     ("estimate", estimating.estimate),
     ("estimated", estimating.estimated),
     ("advise", advising.advise),
+    ("reconcile", billing.reconcile),
+    ("allocate", billing.allocate),
+    ("balance", billing.balance),
     ("finish", recording.finish),
     ("correct", recording.correct),
     ("reprice", recording.reprice),
@@ -95,6 +99,7 @@ app.add_typer(exporting.exports)
 app.add_typer(prices.prices)
 app.add_typer(serving.keys)
 app.add_typer(gateway.gateway)
+app.add_typer(billing.bill)
 app.add_typer(budgeting.budget)
 app.add_typer(alerting.alerts)
 app.add_typer(aws.aws)
