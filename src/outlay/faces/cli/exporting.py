@@ -154,6 +154,15 @@ def export_focus(
         bool, typer.Option("--draft", help="Name the keys of AI prices as the draft after 1.4 does, without x_.")
     ] = False,
     users: UsersOption = True,
+    statement: Annotated[
+        str | None,
+        typer.Option(
+            "--statement",
+            metavar="ID",
+            help="Write this imported FOCUS bill instead, as it was received; outlay bills lists them.",
+            show_default=False,
+        ),
+    ] = None,
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -173,6 +182,9 @@ def export_focus(
 
     columns = columns_of(version)
     with opened(ledger) as book:
+        if statement is not None:
+            _export_statement(book, statement, file, version)
+            return
         whose = Account(id=account, name=account_name, currency=book.currency, draft=draft)
         source = Source(book, where, since, until, zone, grain, users)
         with open_sink(file, columns, kind_of) as sink:
@@ -180,6 +192,19 @@ def export_focus(
                 sink, focus_rows(charges_of(source.receipts(), source.chosen, source.tally), whose, source.tally)
             )
         source.tell(file)
+
+
+def _export_statement(book: Ledger, statement: str, file: str, version: str) -> None:
+    from outlay.faces.export.focus_columns import kind_of
+    from outlay.faces.export.focus_statements import statement_columns, statement_rows
+    from outlay.faces.export.sinks import open_sink
+
+    rows = book.statement_rows(statement)
+    columns = next(each.columns for each in book.statements() if each.id == statement)
+    with open_sink(file, statement_columns(columns, version), kind_of) as sink, progress("writing") as advance:
+        for row in statement_rows(rows, version):
+            sink.write(row)
+            advance(1)
 
 
 @exports.command("csv")

@@ -127,9 +127,9 @@ class CsvSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._text.flush()
+        self._text.detach()
         if self._gzip is not None:
             self._gzip.close()
-        self._text.detach()
         if self._partial is not None:
             self._partial.finish(kind is None)
         else:
