@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from tests.unit.faces.test_commands import run_json
 import outlay
 from outlay.errors import InvalidInput
 from outlay.faces.aws.clients import Clients
+from outlay.faces.aws.unused import find_unused
 from outlay.faces.aws.usage_metrics import read_lifecycle, read_utilisation, series_of
 
 REGION = "us-east-2"
@@ -109,3 +111,60 @@ def test_names_that_tell_no_metric_are_refused() -> None:
         series_of("resource.x", {"cluster": "films"})
     assert [one.namespace for one in series_of("resource.x", {"node": "cache-1"})] == ["AWS/ElastiCache"] * 2
     assert [one.metric for one in series_of("resource.x", {"function": "answer"})] == ["memory"]
+
+
+# What nothing uses
+
+UNUSED = """
+[stack]
+region = "us-east-2"
+[resource.backend]
+kind = "fargate"
+vcpu = 1
+memory_gb = 2
+metrics = { cluster = "films", service = "backend" }
+[resource.images]
+kind = "ecr"
+gb = 1
+repository = "films"
+[resource.bucket]
+kind = "s3"
+bucket = "films-1"
+[resource.bucket.prefix]
+uploads = { gb = 1 }
+temp = { gb = 1, measured_days = 7, expires_days = 7 }
+"""
+
+
+def test_what_nothing_uses_is_listed_with_its_cost(cloud: object) -> None:
+    ecs, ecr, s3 = (boto3.client(name, region_name=REGION) for name in ("ecs", "ecr", "s3"))
+    ecs.create_cluster(clusterName="films")
+    ecs.register_task_definition(family="backend", containerDefinitions=[{"name": "a", "image": "a", "memory": 128}])
+    for name, wanted in (("backend", 1), ("preview", 0)):
+        ecs.create_service(cluster="films", serviceName=name, taskDefinition="backend", desiredCount=wanted)
+    ecr.create_repository(repositoryName="films")
+    for number in (1, 2):
+        manifest = {"schemaVersion": 2, "layers": [], "config": {"digest": f"sha256:{number:064x}", "size": 1}}
+        ecr.put_image(
+            repositoryName="films",
+            imageManifest=json.dumps(manifest),
+            imageManifestMediaType="application/vnd.docker.distribution.manifest.v2+json",
+            imageTag=f"v{number}",
+        )
+    s3.create_bucket(Bucket="films-1", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for key in ("uploads/a", "temp/b", "temp/c"):
+        s3.put_object(Bucket="films-1", Key=key, Body=b"x" * 1024**2)
+
+    def priced(service: str, gb: Decimal) -> int:
+        return round(gb * 23_000_000_000)
+
+    tables, today = tomllib.loads(UNUSED), datetime.now(UTC)
+    now = find_unused(Clients(), REGION, tables, today, priced)
+    assert [(one.kind, one.name) for one in now] == [("service", "preview")]
+    later = {one.kind: one for one in find_unused(Clients(), REGION, tables, today + timedelta(days=91), priced)}
+    # Two files of 1 MB of temp/, which should be gone after a week; uploads/ are never deleted. 2 / 1024 × 0.023
+    left = later["objects"]
+    assert (left.name, left.gb, left.cost) == ("films-1/temp", Decimal(2) / 1024, 44_921_875)
+    assert left.why == "2 should be gone after 7 days: does the rule work?"
+    # Of two old images the latest is in use.
+    assert later["images"].why == "1 images without a tag or older than 90 days"

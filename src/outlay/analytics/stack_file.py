@@ -111,7 +111,7 @@ def _resource(fields: Fields) -> Resource:
     title = fields.text("name", fields.where.rpartition(".")[2])
     reason = fields.text("none", "")
     # For those who ask what it is and how busy it was: see docs/advice.md.
-    for name in ("environment", "bucket", "metrics"):
+    for name in ("environment", "bucket", "repository", "metrics"):
         fields.raw(name)
     billed = fields.raw("billed_as", [])
     if not isinstance(billed, list) or not all(isinstance(one, str) for one in billed):

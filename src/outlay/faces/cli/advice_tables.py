@@ -9,6 +9,7 @@ from outlay.advising import AdviceReport
 from outlay.analytics.advice import Advice, AdviceEffect, AdviceState
 from outlay.analytics.checklist import Tick, Ticked
 from outlay.clock import isoformat
+from outlay.faces.aws.unused import Unused
 from outlay.faces.cli.estimate_tables import percent
 from outlay.faces.cli.render import Cell, Column, Table
 from outlay.money import Money
@@ -111,6 +112,22 @@ def table_of_checklist(items: Sequence[Ticked]) -> Table:
     rows: list[list[Cell]] = [[one.item.phase, one.tick.value, one.item.text, one.fact] for one in items]
     done = sum(one.tick is Tick.DONE for one in items)
     return Table(columns, rows, title="the checklist", note=f"{done} of {len(items)} done by facts")
+
+
+def table_of_unused(found: Sequence[Unused], currency: str) -> Table:
+    """What nothing uses, and what it costs a month."""
+    columns = (
+        Column("kind", "what"),
+        Column("name", "name"),
+        Column("why", "why"),
+        Column("gb", "GB", right=True, when_empty=False),
+        Column("cost", "a month", right=True),
+    )
+    rows: list[list[Cell]] = [
+        [one.kind, one.name, one.why, round(one.gb, 3) if one.gb else None, Money(one.cost, currency)]
+        for one in found
+    ]
+    return Table(columns, rows, title="what nothing uses", note="" if found else "nothing was found")
 
 
 def _row(found: AdviceReport, one: Advice) -> list[Cell]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from outlay.analytics.checklist import Fact
     from outlay.analytics.stack_file import StackFile
     from outlay.api import Ledger
+    from outlay.faces.aws.unused import Unused
 
 DAYS: Final = 30
 
@@ -57,6 +59,9 @@ def advise(
     checklist: Annotated[bool, typer.Option("--checklist", help="The checklist of 24 items, ticked from facts.")] = (
         False
     ),
+    unused: Annotated[
+        bool, typer.Option("--unused", help="With --aws: services at zero, old images, files that should be gone.")
+    ] = False,
     dismissed: Annotated[bool, typer.Option("--all", help="Also what was dismissed.")] = False,
     cheaper: Annotated[
         list[str] | None,
@@ -96,6 +101,9 @@ def advise(
     with opened(ledger) as book:
         if effects:
             show(made.table_of_effects(_effects(book), book.currency), form)
+            return
+        if unused:
+            show(made.table_of_unused(_unused(book, described), book.currency), form)
             return
         utilisation, facts = _read_usage(book, described, metrics, aws=aws)
         found = book.advice(
@@ -177,15 +185,34 @@ def _read_usage(
         return of_file(tables), {}
     if not aws:
         return (), {}
-    if described is None:
-        raise InvalidInput("--aws reads what a stack's file names: give the file", code="bad_option")
     from outlay.faces.aws.clients import Clients
     from outlay.faces.aws.usage_metrics import read_lifecycle, read_utilisation
 
+    tables, region = _placed(described)
+    clients, now = Clients(), to_datetime(book.clock.now())
+    found = list(read_utilisation(clients, region, tables, now))
+    lifecycle = read_lifecycle(clients, region, tables)
+    return found, {} if lifecycle is None else {"lifecycle": lifecycle}
+
+
+def _unused(book: Ledger, described: StackFile | None) -> list[Unused]:
+    from outlay.faces.aws.clients import Clients
+    from outlay.faces.aws.unused import find_unused
+
+    tables, region = _placed(described)
+
+    def priced(service: str, gb: Decimal) -> int:
+        usage = {"gb_months": gb.quantize(Decimal("1e-9"))}
+        return book.price(provider="aws", service=service, usage=usage, conditions={"region": region}).total.pico
+
+    return list(find_unused(Clients(), region, tables, to_datetime(book.clock.now()), priced))
+
+
+def _placed(described: StackFile | None) -> tuple[Mapping[str, Any], str]:
+    """The tables of the stack and its region. Raises InvalidInput `bad_option` without a file, `bad_stack`."""
+    if described is None:
+        raise InvalidInput("AWS is asked for what a stack's file names: give the file", code="bad_option")
     region = str(described.tables.get("stack", {}).get("region", ""))
     if not region:
         raise InvalidInput("[stack] names no region to read in", code="bad_stack", field="stack.region")
-    clients, now = Clients(), to_datetime(book.clock.now())
-    found = list(read_utilisation(clients, region, described.tables, now))
-    lifecycle = read_lifecycle(clients, region, described.tables)
-    return found, {} if lifecycle is None else {"lifecycle": lifecycle}
+    return described.tables, region
