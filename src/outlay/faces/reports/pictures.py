@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from outlay.analytics.report import REST, Cell, Report, Section
 from outlay.clock import to_instant
@@ -18,6 +19,9 @@ WIDTH: Final = 600
 
 SCALE: Final = 2
 """Dots to a pixel, so that pictures are sharp on the screens of telephones."""
+
+_EDGE: Final = {"left": 0, "right": 0, "top": 4, "bottom": 4}
+"""Pictures end where the tables under them do."""
 
 _FIRST: Final = "spend-by-day"
 _ORDER: Final = {_FIRST: 0, "by-provider": 2}
@@ -45,6 +49,7 @@ def pictures(report: Report, width: int = WIDTH) -> list[Picture]:
             found.append(Picture(name=_FIRST, spec=_daily(section, report, width)))
         elif "% of total" in section.columns and "Cost" in section.columns and section.rows:
             found.append(Picture(name=_named(section), spec=_top(section, report, width)))
+    found = [replace(one, spec={**one.spec, "padding": _EDGE}) for one in found]
     return sorted(found, key=lambda one: _ORDER.get(one.name, 1))
 
 
