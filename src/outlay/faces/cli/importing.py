@@ -29,61 +29,68 @@ if TYPE_CHECKING:
 _STEP: Final = 1_000
 
 
+PathsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="Files or folders of JSONL, CSV or Parquet, gzip too; s3:// and the like; - for standard input.",
+    ),
+]
+NaiveZoneOption = Annotated[
+    str | None,
+    typer.Option("--zone", metavar="ZONE", help="The IANA zone of times that name none.", show_default=False),
+]
+KeepTagOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="TAG",
+        help="Keep this tag though it looks like somebody's words (prompt, topic, text, … are left out).",
+        show_default=False,
+    ),
+]
+RejectsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rejects",
+        metavar="PATH",
+        help="Where lines go that could not be booked.  [default: beside the input]",
+        show_default=False,
+    ),
+]
+SellerOption = Annotated[
+    str | None,
+    typer.Option("--provider", help="Who sells what a statement lists, where that is unknown.", show_default=False),
+]
+MeteredOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metered",
+        metavar="NAME",
+        help="A provider or service whose calls are recorded one by one; its billed rows wait.",
+        show_default=False,
+    ),
+]
+RestatesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--restates",
+        metavar="WHAT",
+        help="What a statement replaces of earlier ones: the rows it names, or its whole period.  "
+        "[default: period for a provider's complete export, else rows]",
+        show_default=False,
+    ),
+]
+
+
 def import_files(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH",
-            help="Files or folders of JSONL, CSV or Parquet, gzip too; s3:// and the like; - for standard input.",
-        ),
-    ],
-    zone: Annotated[
-        str | None,
-        typer.Option("--zone", metavar="ZONE", help="The IANA zone of times that name none.", show_default=False),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--keep",
-            metavar="TAG",
-            help="Keep this tag though it looks like somebody's words (prompt, topic, text, … are left out).",
-            show_default=False,
-        ),
-    ] = None,
-    rejects: Annotated[
-        str | None,
-        typer.Option(
-            "--rejects",
-            metavar="PATH",
-            help="Where lines go that could not be booked.  [default: beside the input]",
-            show_default=False,
-        ),
-    ] = None,
-    provider: Annotated[
-        str | None,
-        typer.Option(
-            "--provider", help="Who sells what a statement lists, where that is unknown.", show_default=False
-        ),
-    ] = None,
-    metered: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metered",
-            metavar="NAME",
-            help="A provider or service whose calls are recorded one by one; its billed rows wait.",
-            show_default=False,
-        ),
-    ] = None,
-    restates: Annotated[
-        str | None,
-        typer.Option(
-            "--restates",
-            metavar="WHAT",
-            help="What a statement replaces of earlier ones: the rows it names, or its whole period.  "
-            "[default: period for a provider's complete export, else rows]",
-            show_default=False,
-        ),
-    ] = None,
+    paths: PathsArgument,
+    zone: NaiveZoneOption = None,
+    keep: KeepTagOption = None,
+    rejects: RejectsOption = None,
+    provider: SellerOption = None,
+    metered: MeteredOption = None,
+    restates: RestatesOption = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -106,11 +113,9 @@ def import_files(
     tally = Tally()
     with opened(ledger, create=True) as book, progress("importing") as advance:
         for path in paths:
-            with Rejects(path, rejects) as bin:
-                to = Importing(tally, bin, advance, provider, zone, always, restates)
-                with delivered(path) as found:
-                    book_delivery(book, found, reader, to)
-                tally.rejects_file = bin.written_to or tally.rejects_file
+            with Rejects(path, rejects) as bin, delivered(path) as found:
+                book_delivery(book, found, reader, Importing(tally, bin, advance, provider, zone, always, restates))
+            tally.rejects_file = bin.written_to or tally.rejects_file
         tally.texts = reader.texts_dropped
         show_tally(tally, book.currency, form)
     if tally.rejected:
