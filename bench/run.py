@@ -25,6 +25,8 @@ from statistics import median
 import hosts
 import reads
 
+import gateway
+
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".bench" / "peers"
 PEER_PACKAGES = (
@@ -74,6 +76,7 @@ def main() -> None:
         "budgets": lambda options: budgets(options.budgets, options.users),
         "ingestion": lambda options: ingestion(options.events),
         "server": lambda _: hosts.served(),
+        "gateway": lambda _: gateway.section(),
         "reads": lambda options: reads.section(options.events, options.ledgers),
         "postgres": lambda options: hosts.postgres(options.events),
         "postgres budgets": lambda _: hosts.postgres_budgets(),
