@@ -18,9 +18,9 @@ def whole(page: Page, path: str) -> None:
 
 def drawn(page: Page) -> None:
     """Wait for parts and charts, those below the fold too."""
-    page.wait_for_function("() => [...document.querySelectorAll('[data-part]')].every(one => one.dataset.filled)")
-    for place in range(page.locator("[data-chart]").count()):
-        page.locator("[data-chart]").nth(place).scroll_into_view_if_needed()
+    for kind in ("[data-part]", "[data-chart]"):
+        for place in range(page.locator(kind).count()):
+            page.locator(kind).nth(place).scroll_into_view_if_needed()
     page.wait_for_function(READY)
     page.evaluate("() => scrollTo(0, 0)")
     failed = page.locator("[data-drawn=failed]").all_inner_texts()

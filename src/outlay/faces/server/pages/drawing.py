@@ -213,7 +213,7 @@ def told(visit: Visit, spec: Spec, drill: Callable[[dict[str, Any]], str] | None
     if drill is not None:
         for row in found.get("data", {}).get("values", ()):
             row["href"] = drill(row)
-    return Response(msgspec.json.encode(found), media_type="application/json")
+    return visit.sent(msgspec.json.encode(found), "application/json")
 
 
 def _into(visit: Visit, step: str, row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from outlay.faces.server.pages.asking import Problem
 from outlay.faces.server.pages.components import (
     NONE,
     Action,
@@ -28,6 +29,7 @@ from outlay.faces.server.pages.components import (
     Fold,
     Form,
     Link,
+    Notice,
     Percent,
     Prose,
     Several,
@@ -38,7 +40,7 @@ from outlay.faces.server.pages.components import (
     share,
 )
 from outlay.faces.server.pages.drawing import checked_step
-from outlay.faces.server.pages.overview import SPLITS, chips, into, quoted, spend_chart
+from outlay.faces.server.pages.overview import SPLITS, TOO_MUCH, chips, into, quoted, spend_chart
 from outlay.faces.server.pages.visit import Page, Period, Visit, address
 
 GROUPS: Final = (
@@ -94,7 +96,13 @@ async def explore(visit: Visit) -> Response:
     wanted = [visit.ask.get("/v1/costs", *visit.where(), by=by, limit=ROWS, **period.span)]
     if compares and by not in TIMES:
         wanted.append(visit.ask.get("/v1/costs", *visit.where(), by=by, limit=10_000, **period.before.span))
-    found, *before = await asyncio.gather(*wanted)
+    try:
+        found, *before = await asyncio.gather(*wanted)
+    except Problem as problem:
+        if problem.code not in TOO_MUCH:
+            raise
+        said = Notice("Too many calls to look at one by one: choose a shorter period or a filter.", "warn")
+        return visit.page("Explore", [said, _bars(visit, by, split, compares), chips(visit)], status=problem.status)
     blocks = [
         _bars(visit, by, split, compares),
         chips(visit),

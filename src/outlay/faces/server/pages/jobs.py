@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Final
 from starlette.responses import Response
 
 from outlay.clock import to_instant
+from outlay.faces.server.pages.asking import Problem
 from outlay.faces.server.pages.components import (
     NONE,
     Badge,
@@ -24,6 +24,7 @@ from outlay.faces.server.pages.components import (
     Figure,
     Figures,
     Link,
+    Notice,
     Percent,
     Piece,
     Several,
@@ -34,8 +35,8 @@ from outlay.faces.server.pages.components import (
     share,
 )
 from outlay.faces.server.pages.explore import receipt_address, state_of
-from outlay.faces.server.pages.overview import chips, quoted
-from outlay.faces.server.pages.visit import Page, Period, Visit, address
+from outlay.faces.server.pages.overview import TOO_MUCH, chips, quoted
+from outlay.faces.server.pages.visit import Page, Period, Visit, address, period_named
 
 ROWS: Final = 100
 OUTLIER_TIMES: Final = 3
@@ -46,17 +47,15 @@ TIMELINE_MOST: Final = 300
 
 async def jobs(visit: Visit) -> Response:
     """The distribution of what jobs cost, its course, and the dearest."""
-    period = visit.period()
-    found, features = await asyncio.gather(
-        visit.ask.get("/v1/costs", *visit.where(), by="job", limit=10_000, **period.span),
-        visit.ask.get("/v1/costs", *visit.where(), by="project", limit=12, **period.span),
-    )
+    period, found, said = await _found(visit, visit.period())
+    features = await visit.ask.get("/v1/costs", *visit.where(), by="project", limit=12, **period.span)
     rows = [row for row in found["rows"] if row["keys"]["job"] not in (None, "(other)")]
     costs = sorted(Decimal(row["cost"]) for row in rows)
     middle = costs[(len(costs) - 1) // 2] if costs else Decimal(0)
     outliers = [row for row in rows if middle and Decimal(row["cost"]) >= OUTLIER_TIMES * middle]
     span = [("since", str(period.since)), ("until", str(period.until - timedelta(days=1)))]
     blocks: list[Any] = [
+        *said,
         visit.periods(),
         _projects(visit, features),
         chips(visit),
@@ -87,6 +86,18 @@ async def jobs(visit: Visit) -> Response:
         ),
     ]
     return visit.page("Jobs", blocks, lead="a job is what a person pays for: a video, a document, a ticket")
+
+
+async def _found(visit: Visit, period: Period) -> tuple[Period, Any, list[Any]]:
+    """What each job cost; of yesterday only where there are too many calls to look at one by one."""
+    try:
+        return period, await visit.ask.get("/v1/costs", *visit.where(), by="job", limit=10_000, **period.span), []
+    except Problem as problem:
+        if problem.code not in TOO_MUCH or period.days == 1:
+            raise
+    period = period_named("yesterday", visit.today)
+    found = await visit.ask.get("/v1/costs", *visit.where(), by="job", limit=10_000, **period.span)
+    return period, found, [Notice("Too many calls to look at one by one: these are the jobs of yesterday.", "warn")]
 
 
 def _projects(visit: Visit, found: Mapping[str, Any]) -> Choices:

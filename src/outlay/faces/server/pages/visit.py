@@ -215,11 +215,15 @@ class Visit:
     def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A page of a template."""
         html = self.site.rendered(template, visit=self, **values).encode()
+        return self.sent(html, "text/html; charset=utf-8", status)
+
+    def sent(self, body: bytes, media_type: str, status: int = 200) -> Response:
+        """An answer, compressed where that is worth it."""
         headers = {"cache-control": "no-store", "vary": "accept-encoding, cookie"}
-        if len(html) > _GZIP_FROM_BYTES and "gzip" in self.request.headers.get("accept-encoding", ""):
-            html = gzip.compress(html, 5, mtime=0)
+        if len(body) > _GZIP_FROM_BYTES and "gzip" in self.request.headers.get("accept-encoding", ""):
+            body = gzip.compress(body, 5, mtime=0)
             headers["content-encoding"] = "gzip"
-        return Response(html, status, headers, "text/html; charset=utf-8")
+        return Response(body, status, headers, media_type)
 
     def page(self, title: str, blocks: Sequence[Any], *, status: int = 200, lead: str = "", **more: Any) -> Response:
         """A page of blocks, one under another."""

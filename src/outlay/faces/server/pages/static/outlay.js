@@ -104,10 +104,12 @@ function later(figure) {
   queue = queue.then(() => draw(figure));
 }
 const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (entry.isIntersecting) { seen.unobserve(entry.target); later(entry.target); }
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    seen.unobserve(target);
+    if (target.dataset.part) fill(target); else later(target);
   }
-}, { rootMargin: "400px" });
+}, { rootMargin: "120px" });
 function redraw() {
   for (const figure of drawn.keys()) later(figure);
 }
@@ -120,7 +122,7 @@ addEventListener("resize", () => {
   resizing = setTimeout(redraw, 200);
 });
 
-// Parts that come when the page stands
+// Parts that come when they are near to be seen
 
 async function fill(part) {
   try {
@@ -161,8 +163,7 @@ function live(box) {
 
 function start(within) {
   localTimes(within);
-  for (const figure of within.querySelectorAll("[data-chart]")) seen.observe(figure);
-  for (const part of within.querySelectorAll("[data-part]")) fill(part);
+  for (const one of within.querySelectorAll("[data-chart], [data-part]")) seen.observe(one);
   for (const box of within.querySelectorAll("[data-live]")) live(box);
 }
 
