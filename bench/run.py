@@ -23,10 +23,10 @@ from pathlib import Path
 from statistics import median
 
 import hosts
-import pages
 import reads
 
 import gateway
+import pages
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / ".bench" / "peers"
