@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -57,7 +58,11 @@ FORECAST_DAYS: Final = {Step.HOUR: 56, Step.DAY: 182}
 """From how many days a forecast learns."""
 
 WATCHED_DAYS: Final = {Step.HOUR: 56, Step.DAY: 84}
-"""How many days before the time asked for are learned from at least, up to four weeks more: see `_watched`."""
+"""How many days before a block of four weeks its episodes are learned from: see `_watched`."""
+
+BLOCK_DAYS: Final = 28
+EPISODE_DAYS: Final = {Step.HOUR: 8, Step.DAY: 15}
+"""How many days an episode lasts at most, and one more."""
 
 WATCHED_MOST: Final = 200
 """How many groups of a kind are watched: those that cost the most lately."""
@@ -273,18 +278,24 @@ class LedgerAnalysis(LedgerReader):
     ) -> list[Episode]:
         """The episodes of one kind of series that reach beyond `start`, the dearest first."""
         least = thresholds.amount if thresholds.need is Need.BOTH else 0
-        found = [
-            episode
-            for series in self._watched(step, by, where, start, end, zone, least)
-            for episode in episodes(series, thresholds, judgements)
-            if episode.until > start
-        ]
-        return sorted(found, key=lambda episode: -episode.impact)
+        found: list[Episode] = []
+        for block, series in self._watched(step, by, where, start, end, zone, least):
+            # An episode belongs to the block in which it began, whose history it is known by for as long as it lasts.
+            # Another block's history may see the same time otherwise; what it began earlier is told already.
+            for episode in episodes(series, thresholds, judgements):
+                known = any(one.keys == episode.keys and episode.since < one.until for one in found)
+                if block.start <= episode.since < block.end and not known:
+                    found.append(episode)
+        return sorted((episode for episode in found if episode.until > start), key=lambda episode: -episode.impact)
 
     def _watched(
         self, step: Step, by: tuple[str, ...], where: Where, start: Instant, end: Instant, zone: str, least: int
-    ) -> Iterator[SpendSeries]:
-        """The series of those groups that cost at least so much lately: what cost less cannot be worth telling."""
+    ) -> Iterator[tuple[Window, SpendSeries]]:
+        """The series of those groups that cost at least so much lately: what cost less cannot be worth telling.
+
+        Each comes once for each block of four weeks in which an episode that reaches beyond `start` may have begun,
+        with the history that all episodes of that block are learned from, whenever they are asked for.
+        """
         days = 7 if step is Step.HOUR else 14
         recent = self.costs(by, where=where, since=start - days * DAY_MICROSECONDS, until=end, zone=zone).rows
         dear = sorted((row for row in recent if row.amount >= least and row.amount > 0), key=lambda row: -row.amount)
@@ -293,17 +304,31 @@ class LedgerAnalysis(LedgerReader):
             return
         if len(by) == 1:
             where = {**read_where(where), by[0]: tuple(row.keys[0] for row in dear[:WATCHED_MOST])}
-        # What is learned begins every four weeks anew: asked a day later, the same history says the same.
-        grid = 28 * DAY_MICROSECONDS
-        since = window_of((start - WATCHED_DAYS[step] * DAY_MICROSECONDS) // grid * grid, "day", zone).start
+        blocks = list(_blocks(start - EPISODE_DAYS[step] * DAY_MICROSECONDS, end, zone))
+        since = _day_start(blocks[0].start - WATCHED_DAYS[step] * DAY_MICROSECONDS, zone)
         steps, groups = self._series(step, by, where, since, end, zone)
-        began = min((_first_spend(amounts) for amounts in groups.values()), default=0)
-        for keys in sorted(chosen & groups.keys(), key=str):
-            # Before the ledger began nothing was known. A service or feature that came later cost nothing until then;
-            # new users come all the time, and are learned first.
-            first = _first_spend(groups[keys]) if by == ("user",) else began
-            starts = (*(one.start for one in steps[first:]), steps[-1].end)
-            yield SpendSeries(by=by, keys=keys, step=step, starts=starts, amounts=tuple(groups[keys][first:]))
+        for block in blocks:
+            learned = _day_start(block.start - WATCHED_DAYS[step] * DAY_MICROSECONDS, zone)
+            over = block.end + EPISODE_DAYS[step] * DAY_MICROSECONDS
+            first, last = (bisect_left(steps, instant, key=_start_of) for instant in (learned, over))
+            began = min((_first_spend(amounts[first:last]) for amounts in groups.values()), default=0)
+            for keys in sorted(chosen & groups.keys(), key=str):
+                # Before the ledger began nothing was known. A service or feature that came later cost nothing until
+                # then; new users come all the time, and are learned first.
+                amounts = groups[keys][first:last]
+                place = _first_spend(amounts) if by == ("user",) else began
+                starts = [one.start for one in steps[first:last]][place:]
+                if starts:
+                    yield (
+                        block,
+                        SpendSeries(
+                            by=by,
+                            keys=keys,
+                            step=step,
+                            starts=(*starts, steps[last - 1].end),
+                            amounts=tuple(amounts[place:]),
+                        ),
+                    )
 
     def _explained(self, episode: Episode, where: Where) -> Episode:
         named = dict(zip(episode.by, episode.keys, strict=True))
@@ -346,6 +371,22 @@ def _earlier(episode: Episode) -> list[tuple[Instant, Instant]]:
     week = 7 * DAY_MICROSECONDS
     shift = week * -(-(episode.until - episode.since) // week)
     return [(episode.since - count * shift, episode.until - count * shift) for count in range(1, EARLIER_TIMES + 1)]
+
+
+def _blocks(start: Instant, end: Instant, zone: str) -> Iterator[Window]:
+    """The blocks of four weeks that [start, end) touches, always the same ones, from midnight to midnight."""
+    length = BLOCK_DAYS * DAY_MICROSECONDS
+    for number in range(start // length, (end - 1) // length + 1):
+        first, last = (_day_start(at * length, zone) for at in (number, number + 1))
+        yield Window(first, last, str(number))
+
+
+def _start_of(window: Window) -> Instant:
+    return window.start
+
+
+def _day_start(instant: Instant, zone: str) -> Instant:
+    return window_of(instant, "day", zone).start
 
 
 def _since(amounts: Sequence[int], steps: Sequence[Window], start: Instant) -> list[int]:

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from outlay.analysing import LedgerAnalysis
-from outlay.analytics.anomaly import Episode
+from outlay.analytics.anomaly import Episode, same_thing
 from outlay.analytics.forecast import Start
 from outlay.budgeting import LedgerBudgets
 from outlay.budgets.alert_rules import AlertRule, RuleKind
@@ -37,6 +38,10 @@ RECONCILIATION: Final = "reconciliation"
 
 CATALOGUE: Final = "catalogue"
 _PRICES: Final = "watched_prices"
+_TOLD: Final = "anomaly_told"
+TOLD_MOST: Final = 200
+"""Among so many of the last episodes that were told one is looked for that is seen again."""
+
 _CALENDAR: Final = ("day", "week", "month", "quarter", "year")
 
 
@@ -73,18 +78,19 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
     def _notice(self, book: RuleBook, now: Instant, still_open: Sequence[Alert]) -> Noticed:
         """What there is to tell at `now`. `still_open` are the alerts that held so far."""
         alerts = [*forecasts(book, now, self._projected_at_end)]
-        episodes: set[str] = set()
+        going_on: set[str] = set()
         for rule in book.of_kinds(RuleKind.ANOMALY):
             for episode in self._unusual(rule, now):
-                alerts.append(_anomaly(book, rule, episode, now))
+                alert = _anomaly(book, rule, self._as_told(rule, episode, now), now)
+                alerts.append(alert)
                 if episode.goes_on:
-                    episodes.add(alerts[-1].id)
+                    going_on.add(alert.id)
         for rule in book.of_kinds(RuleKind.DRIFT):
             alerts += self._drifts(book, rule, now)
         if rules := book.of_kinds(RuleKind.PRICE):
             alerts += self._changed_prices(book, rules, now)
         open_episodes = {one.id for one in still_open if one.kind == RuleKind.ANOMALY and one.until is None}
-        return Noticed(tuple(alerts), frozenset(open_episodes - episodes))
+        return Noticed(tuple(alerts), frozenset(open_episodes - going_on))
 
     def _projected_at_end(self, budget: Budget, limit: Limit, account: Account, now: Instant) -> int:
         """What a limit's window will have spent at its end, in 10⁻¹² of its unit.
@@ -109,6 +115,27 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
             zone=rule.zone,
         )
         return [one for one in found if rule.departs(one.actual, one.expected)]
+
+    def _as_told(self, rule: AlertRule, episode: Episode, now: Instant) -> Episode:
+        """The episode under the id by which it was told before, if it was.
+
+        With each new hour an episode may be seen to have begun elsewhere, or to be a feature's and not a service's:
+        it is the same thing.
+        """
+        for body in self.store.notes(_TOLD, most=TOLD_MOST):
+            named, told = msgspec.json.decode(body, type=tuple[str, Episode])
+            if named == rule.name and same_thing(told, episode):
+                longer = replace(told, until=max(told.until, episode.until), causes=episode.causes)
+                if longer != told:
+                    self._keep_told(rule, longer, now)
+                return replace(episode, id=told.id)
+        self._keep_told(rule, episode, now)
+        return episode
+
+    def _keep_told(self, rule: AlertRule, episode: Episode, now: Instant) -> None:
+        body, key, kept = msgspec.json.encode((rule.name, episode)), f"{rule.name} {episode.id}", False
+        while not kept:
+            kept = self.store.put_note(_TOLD, key, body, expects=self.store.note(_TOLD, key), at=now, live=False)
 
     def _drifts(self, book: RuleBook, rule: AlertRule, now: Instant) -> Iterator[Alert]:
         for body in self.store.notes(RECONCILIATION):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import outlay
-from outlay.analytics.anomaly import Episode
+from outlay.analytics.anomaly import Episode, Step, Thresholds
 from outlay.errors import InvalidInput, NotFound
 
 START = datetime(2026, 8, 3, tzinfo=UTC)
@@ -172,3 +172,34 @@ def test_thresholds_come_with_the_question(spending: outlay.Ledger) -> None:
     with pytest.raises(InvalidInput) as error:
         spending.anomalies(need="some")
     assert error.value.code == "bad_threshold"
+
+
+BLOCK = 20_496
+"""A day at which a block of four weeks begins, from 1970 on."""
+
+
+def restless(chance: random.Random) -> Iterator[Event]:
+    """A service whose days vary, most of all three months ago; four days before BLOCK it begins to cost more."""
+    for day in range(BLOCK - 114, BLOCK + 3):
+        cost = 10 * chance.uniform(0.7, 1.3) * (chance.uniform(0.6, 1.7) if day < BLOCK - 84 else 1)
+        cost += chance.uniform(2, 6) if day >= BLOCK - 4 else 0
+        time = datetime(1970, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
+        yield {"provider": "aws", "service": "ECS", "time": time, "reported_cost": Decimal(round(cost * 100)) / 100}
+
+
+def test_an_episode_is_the_same_whatever_time_is_asked_for() -> None:
+    # Asked since some days later, four weeks of history were left out at once: an episode that went on began on
+    # another day then, or was not seen, and had another id.
+    clock = outlay.FrozenClock((BLOCK + 3) * 86_400 * 10**6)
+    told = Thresholds(amount=10**12)
+    for seed in (23, 38):
+        with outlay.open("memory:", clock=clock) as ledger:
+            ledger.record_many(restless(random.Random(seed)))
+            asked = [
+                (since, ledger._episodes(Step.DAY, ("service",), None, since, clock.now(), "UTC", told, ()))
+                for since in ((BLOCK + days) * 86_400 * 10**6 for days in range(-3, 3))
+            ]
+        whole = asked[0][1]
+        assert whole
+        for since, answer in asked:
+            assert answer == [one for one in whole if one.until > since], seed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -213,6 +215,26 @@ def test_an_anomaly_is_told_from_five_dollars_and_twenty_percent(
         for alert in found:
             assert alert.title.startswith("unusual: ")
             assert f"costs ${spike} where $10.00 was expected" in alert.title
+
+
+def test_one_anomaly_is_one_alert_though_it_is_seen_otherwise_day_by_day() -> None:
+    # A feature's calls every three hours; for ten days they cost half as much again. Asked each day, the episode is
+    # seen to begin elsewhere, or as the service's and then as the feature's. It is told once, and that it is over.
+    day_zero, chance = datetime(2026, 1, 1, tzinfo=UTC), random.Random(1)
+    with ledger_at("2026-01-01T00:00:00Z") as ledger:
+        ledger.alert_rule("unusual", kind="anomaly")
+        for day in range(74):
+            for hour in range(0, 24, 3):
+                cost = 2 * chance.uniform(0.8, 1.2) + (chance.uniform(0.8, 1.2) if 60 <= day < 70 else 0)
+                at(ledger, day_zero + timedelta(days=day, hours=hour))
+                spend(ledger, f"{cost:.2f}", feature="clips")
+            if day > 58:
+                raised(ledger)
+        assert [one.state for one in ledger.alerts()] == ["resolved"]
+
+
+def at(ledger: outlay.Ledger, moment: datetime) -> None:
+    ledger.clock.set(moment)  # type: ignore[attr-defined]  # It is a FrozenClock.
 
 
 def test_a_bill_that_says_something_else_than_the_ledger_is_told_once() -> None:
