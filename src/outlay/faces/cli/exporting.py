@@ -159,7 +159,7 @@ def export_focus(
         typer.Option(
             "--statement",
             metavar="ID",
-            help="Write this imported FOCUS bill instead, as it was received; outlay bills lists them.",
+            help="Write this imported FOCUS bill instead, as it was received; last is the newest.",
             show_default=False,
         ),
     ] = None,
@@ -199,8 +199,11 @@ def _export_statement(book: Ledger, statement: str, file: str, version: str) -> 
     from outlay.faces.export.focus_statements import statement_columns, statement_rows
     from outlay.faces.export.sinks import open_sink
 
+    kept = book.statements()
+    if statement == "last" and kept:
+        statement = kept[-1].id
     rows = book.statement_rows(statement)
-    columns = next(each.columns for each in book.statements() if each.id == statement)
+    columns = next(each.columns for each in kept if each.id == statement)
     with open_sink(file, statement_columns(columns, version), kind_of) as sink, progress("writing") as advance:
         for row in statement_rows(rows, version):
             sink.write(row)
