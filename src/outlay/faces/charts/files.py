@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from outlay.errors import MissingExtra
+from outlay.faces.charts.packing import packed
 from outlay.faces.charts.parts import Spec
 from outlay.faces.charts.style import Theme, config
 
@@ -26,7 +27,7 @@ def can_draw() -> bool:
 
 def png(spec: Spec, scale: float = 2.0) -> bytes:
     """The chart as a PNG picture, `scale` dots to a pixel. Raises MissingExtra."""
-    return bytes(_library().vegalite_to_png(_fixed(spec), scale=scale, allowed_base_urls=[]))
+    return packed(_library().vegalite_to_png(_fixed(spec), scale=scale, allowed_base_urls=[]))
 
 
 def svg(spec: Spec) -> str:
