@@ -730,7 +730,7 @@ def between() -> Iterator[Figure]:
             "upscaling, times most": rounded(upscale / Decimal("0.001"), 1),
             "Gemini, times": banana / price("google", "image-operations", {"images": 1}, operation="generateImage"),
         },
-        "kept as rows with their sources; `outlay prices check` names them",
+        "two services of one house at prices far apart: both are kept, each with its source",
     )
 
 

@@ -7,7 +7,7 @@ weekends and holidays: the last day before stands in, and the conversion says so
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
@@ -81,6 +81,16 @@ class Converter:
         price = _CROSS.divide(here, there)
         return ExchangeRate(currency=currency, price=price, date=published.isoformat(), source=self.rates.source)
 
+    def rates_between(self, currency: str, first: date, last: date) -> Iterator[ExchangeRate]:
+        """The rate of every day in [first, last] on which one was published, in order.
+
+        Raises InvalidInput `no_exchange_rate` for a currency that is not known.
+        """
+        known = [{day for day, _ in self._known(one)} for one in (currency, self.currency) if one != self.rates.base]
+        for day in sorted(set.intersection(*known)) if known else ():
+            if first <= day <= last:
+                yield self.rate_on(currency, day)
+
     def convert(self, money: Money, day: date) -> Conversion:
         """`money` in this converter's currency as of `day`, rounded once, half to even, at 10⁻¹².
 
@@ -105,13 +115,7 @@ class Converter:
     def _last(self, currency: str, day: date) -> tuple[date, Decimal]:
         if currency == self.rates.base:
             return day, Decimal(1)
-        known = self.rates.days.get(currency)
-        if not known:
-            raise InvalidInput(
-                f"{self.rates.source} has no rate of {currency[:12]!r}; add one as [[exchange]] of a price file",
-                code="no_exchange_rate",
-                field="currency",
-            )
+        known = self._known(currency)
         at = bisect_right(known, day, key=lambda each: each[0])
         if not at or (day - known[at - 1][0]).days > self.days_old_max:
             last = f"the last before it is of {known[at - 1][0]}" if at else f"the first is of {known[0][0]}"
@@ -121,6 +125,16 @@ class Converter:
                 field="date",
             )
         return known[at - 1]
+
+    def _known(self, currency: str) -> tuple[tuple[date, Decimal], ...]:
+        known = self.rates.days.get(currency)
+        if not known:
+            raise InvalidInput(
+                f"{self.rates.source} has no rate of {currency[:12]!r}; add one as [[exchange]] of a price file",
+                code="no_exchange_rate",
+                field="currency",
+            )
+        return known
 
 
 def _note(rate: ExchangeRate, day: date) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.faces.test_commands import error_of, run, run_json
 
+import outlay
 from outlay.faces.cli.exits import Exit
 
 STACK = Path(__file__).parents[3] / "examples" / "stack.toml"
@@ -66,3 +67,17 @@ def test_a_job_is_estimated_kept_and_compared() -> None:
     rows = run_json("estimated", "v")["rows"]
     # 0.01 estimated, 0.03 made
     assert [(row["estimated"], row["actual"], row["difference"]) for row in rows] == [("0.01", "0.03", "0.02")]
+
+
+def test_the_central_banks_rates_price_what_was_told_in_euros() -> None:
+    run("record", "--provider", "openai", "--service", "gpt-4o", "--usage", "output_tokens=1000")
+    assert "rates brought" in run("prices", "exchange", "eur", "--since", "2026-10-01")
+    assert "0 rates brought" in run("prices", "exchange", "EUR", "--since", "2026-10-01")
+    with outlay.open("outlay.db") as ledger:
+        receipt = ledger.record(
+            provider="acme", service="x", reported_cost=outlay.Money.of("10", "EUR"), time="2026-10-31T12:00:00Z"
+        )
+        # A Saturday: one euro was 1.1172 dollars on Friday, 30 October 2026.
+        assert receipt.total == outlay.Money.of("11.172")
+        assert "one EUR was 1.1172 USD on 2026-10-30 by ECB reference rate" in receipt.explain()
+    assert "[no_exchange_rate]" in error_of("prices", "exchange", "XAU", code=Exit.BAD_INPUT)

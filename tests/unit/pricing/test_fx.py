@@ -86,6 +86,12 @@ def test_what_has_no_rate_is_refused_and_says_what_is_known(currency: str, day: 
     assert refused.value.code == "no_exchange_rate"
 
 
+def test_the_rates_of_a_span_are_those_of_days_on_which_both_were_published() -> None:
+    found = list(dollars().rates_between("GBP", date(2026, 10, 1), MONDAY))
+    assert [(one.date, one.price) for one in found] == [("2026-10-30", Decimal("1.5625"))]
+    assert [one.date for one in dollars().rates_between("EUR", SATURDAY, MONDAY)] == ["2026-11-02"]
+
+
 def test_a_rate_that_is_not_positive_is_refused() -> None:
     with pytest.raises(PriceBookError, match="must be positive"):
         ReferenceRates.of("EUR", "a bank", [("USD", FRIDAY, Decimal(0))])

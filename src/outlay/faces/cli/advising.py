@@ -36,54 +36,63 @@ if TYPE_CHECKING:
 DAYS: Final = 30
 
 
+StackArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[STACK]", help="A stack's file: adds advice on its resources.", show_default=False),
+]
+DaysOption = Annotated[int, typer.Option("--days", metavar="N", min=1, max=366, help="Calls of so many days.")]
+AcceptOption = Annotated[
+    str | None, typer.Option("--accept", metavar="ID", help="Say: this is done.", show_default=False)
+]
+DismissOption = Annotated[
+    str | None, typer.Option("--dismiss", metavar="ID", help="Say: this is not for us.", show_default=False)
+]
+ReopenOption = Annotated[
+    str | None, typer.Option("--reopen", metavar="ID", help="Take that back.", show_default=False)
+]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="Why.", show_default=False)]
+ExplainOption = Annotated[bool, typer.Option("--explain", help="What each rests on, how to do it, what is assumed.")]
+EffectsOption = Annotated[bool, typer.Option("--effects", help="What accepted measures did since.")]
+ChecklistOption = Annotated[bool, typer.Option("--checklist", help="The checklist of 24 items, ticked from facts.")]
+UnusedOption = Annotated[
+    bool, typer.Option("--unused", help="Ask AWS for services at zero, old images, files that should be gone.")
+]
+DismissedOption = Annotated[bool, typer.Option("--all", help="Also what was dismissed.")]
+CheaperOption = Annotated[
+    list[str] | None,
+    typer.Option("--cheaper", metavar="MODEL=SMALLER", help="Which smaller model to propose.", show_default=False),
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics",
+        metavar="FILE",
+        help='JSON: {"backend": {"cpu": [[average, maximum], …], "memory": […]}} by the hour.',
+        show_default=False,
+    ),
+]
+AwsOption = Annotated[bool, typer.Option("--aws", help="Read them from CloudWatch, and buckets' rules from S3.")]
+PricesOption = Annotated[
+    Path | None, typer.Option("--prices", metavar="FILE", help="Prices for the stack only.", show_default=False)
+]
+
+
 def advise(
-    stack: Annotated[
-        Path | None,
-        typer.Argument(metavar="[STACK]", help="A stack's file: adds advice on its resources.", show_default=False),
-    ] = None,
-    days: Annotated[int, typer.Option("--days", metavar="N", min=1, max=366, help="Calls of so many days.")] = DAYS,
-    accept: Annotated[
-        str | None, typer.Option("--accept", metavar="ID", help="Say: this is done.", show_default=False)
-    ] = None,
-    dismiss: Annotated[
-        str | None, typer.Option("--dismiss", metavar="ID", help="Say: this is not for us.", show_default=False)
-    ] = None,
-    reopen: Annotated[
-        str | None, typer.Option("--reopen", metavar="ID", help="Take that back.", show_default=False)
-    ] = None,
-    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Why.", show_default=False)] = "",
-    explain: Annotated[bool, typer.Option("--explain", help="What each rests on, how to do it, what is assumed.")] = (
-        False
-    ),
-    effects: Annotated[bool, typer.Option("--effects", help="What accepted measures did since.")] = False,
-    checklist: Annotated[bool, typer.Option("--checklist", help="The checklist of 24 items, ticked from facts.")] = (
-        False
-    ),
-    unused: Annotated[
-        bool, typer.Option("--unused", help="With --aws: services at zero, old images, files that should be gone.")
-    ] = False,
-    dismissed: Annotated[bool, typer.Option("--all", help="Also what was dismissed.")] = False,
-    cheaper: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cheaper", metavar="MODEL=SMALLER", help="Which smaller model to propose.", show_default=False
-        ),
-    ] = None,
-    metrics: Annotated[
-        Path | None,
-        typer.Option(
-            "--metrics",
-            metavar="FILE",
-            help='JSON: {"backend": {"cpu": [[average, maximum], …], "memory": […]}} by the hour.',
-            show_default=False,
-        ),
-    ] = None,
-    aws: Annotated[
-        bool, typer.Option("--aws", help="Read them from CloudWatch, and buckets' rules from S3.")
-    ] = False,
-    prices: Annotated[
-        Path | None, typer.Option("--prices", metavar="FILE", help="Prices for the stack only.", show_default=False)
-    ] = None,
+    stack: StackArgument = None,
+    days: DaysOption = DAYS,
+    accept: AcceptOption = None,
+    dismiss: DismissOption = None,
+    reopen: ReopenOption = None,
+    why: WhyOption = "",
+    explain: ExplainOption = False,
+    effects: EffectsOption = False,
+    checklist: ChecklistOption = False,
+    unused: UnusedOption = False,
+    dismissed: DismissedOption = False,
+    cheaper: CheaperOption = None,
+    metrics: MetricsOption = None,
+    aws: AwsOption = False,
+    prices: PricesOption = None,
     where: WhereOption = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,

@@ -14,6 +14,7 @@ from outlay.faces.cli import (
     aws,
     billing,
     budgeting,
+    currencies,
     estimating,
     exporting,
     gateway,
@@ -96,6 +97,7 @@ for name, command in (
 ):
     app.command(name)(command)
 app.add_typer(exporting.exports)
+prices.prices.command("exchange")(currencies.exchange)
 app.add_typer(prices.prices)
 app.add_typer(serving.keys)
 app.add_typer(gateway.gateway)
