@@ -34,6 +34,7 @@ PATHS = (
     "/compare",
     "/prices",
     "/prices?provider=openai&service=gpt-4o",
+    "/cloud",
     "/settings",
     "/explore/nothing-here",
 )

@@ -14,6 +14,7 @@ MODULES: Final = (
     "alerts",
     "ahead",
     "prices",
+    "cloud",
     "settings",
     "drawing",
 )

@@ -32,7 +32,15 @@ LOOK_S: Final = 0.2
 """How long what was the newest entry is taken to be so still."""
 
 KEPT_MOST: Final = 512
-_CACHED: Final = ("/v1/costs", "/v1/top", "/v1/compare", "/v1/forecast", "/v1/anomalies")
+_CACHED: Final = (
+    "/v1/costs",
+    "/v1/top",
+    "/v1/compare",
+    "/v1/forecast",
+    "/v1/anomalies",
+    "/v1/statements",
+    "/v1/reconciliation",
+)
 _encode: Final = msgspec.json.Encoder().encode
 
 

@@ -53,6 +53,7 @@ MENU: Final = (
     ("Forecast", "/forecast", True),
     ("Compare", "/compare", True),
     ("Price book", "/prices", True),
+    ("Cloud & bills", "/cloud", False),
     ("Settings", "/settings", False),
 )
 """The pages by name, and whether a visitor who sees only a part may open them."""
@@ -82,6 +83,7 @@ class Site:
         self._answering = answering
         self._kept = Kept(state)
         self._facts: Facts | None = None
+        self._has_bills = False
         self._templates = _templates(self.assets)
         handlers: dict[Any, Any] = {OutlayError: self._refused, HTTPException: self._absent, Exception: self._failed}
         self._app = Starlette(
@@ -116,7 +118,7 @@ class Site:
         return [
             Choice(text=text, href=href, on=path == href or (href != "/" and path.startswith(f"{href}/")))
             for text, href, for_all in MENU
-            if for_all or visit.sees_all
+            if (for_all or visit.sees_all) and (href != "/cloud" or self._has_bills)
         ]
 
     def said(self, word: str) -> str:
@@ -154,6 +156,8 @@ class Site:
             await self.state.gate.learn_tier(caller)
             _must(caller, page.role)
             visit = await self.visit(request, caller)
+            if visit.sees_all and not self._has_bills:
+                self._has_bills = bool(await visit.ask.get("/v1/statements"))
             if page.method == "POST":
                 form = await read_form(request)
                 if ambient:

@@ -16,6 +16,7 @@ MODULES: Final[tuple[str, ...]] = (
     "alerts",
     "reports",
     "analysis",
+    "bills",
     "views",
     "access_keys",
     "changes",
