@@ -34,7 +34,7 @@ def enter(company: Company, key: str) -> Iterator[httpx.Client]:
 
 
 def token_in(page: str) -> str:
-    return re.findall(r'name="form_token" value="([0-9a-f]+)"', page)[0]
+    return str(re.findall(r'name="form_token" value="([0-9a-f]+)"', page)[0])
 
 
 def test_a_stranger_is_shown_the_door_and_comes_back_to_where_he_wanted_to_go(company: Company) -> None:

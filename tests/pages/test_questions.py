@@ -122,7 +122,7 @@ def test_live_receipts_come_while_one_looks(page: Page, company: Company) -> Non
 def test_a_table_is_a_file_too(page: Page, company: Company) -> None:
     whole(page, "/explore?by=customer&period=30d")
     link = page.locator("section[aria-label='By customer'] a[download]").get_attribute("href")
-    session = {one["name"]: one["value"] for one in page.context.cookies()}  # type: ignore[typeddict-item]
+    session = {one["name"]: one["value"] for one in page.context.cookies()}
     text = httpx.get(f"{company.address}{link}", cookies=session).text
     rows = list(csv.DictReader(io.StringIO(text)))
     found = company.ledger.costs("customer", since=TODAY - timedelta(days=29), until=TOMORROW)
