@@ -14,16 +14,18 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from server import load, memory_mb, set_budget, until, wait_for
+from server import load, memory_mb, set_budget, until
 
 PEERS = Path(__file__).parent.parent / ".bench" / "gateway"
 LITELLM = "litellm[proxy]==1.106.2"
@@ -203,7 +205,7 @@ def pinned(command: list[str], told: dict[str, str], port: int, core: int, folde
             stderr=log,
         )
         try:
-            wait_for(port)
+            _listens(port, process)
             yield process.pid
         finally:
             process.terminate()
@@ -212,6 +214,18 @@ def pinned(command: list[str], told: dict[str, str], port: int, core: int, folde
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _listens(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the port is taken: LiteLLM's proxy needs 12 seconds for that, and a minute on a busy core."""
+    for _ in range(2_400):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            raise SystemExit(f"what was to listen on port {port} ended with {process.returncode}")
+        time.sleep(0.1)
+    raise SystemExit(f"nothing answers on port {port}")
 
 
 def request_of(path: str, headers: dict[str, str], body: dict[str, Any]) -> bytes:
