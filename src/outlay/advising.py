@@ -155,11 +155,8 @@ class LedgerAdvice(LedgerEstimates):
         if not kept.where:
             raise InvalidInput(f"{kept.target} is in no row of the ledger yet", code="not_measurable", field="id")
         at, now = kept.decided_at, self.clock.now()
-        # A cheaper model is another service: what the calls cost is then asked by all else that names them.
-        moved = "service" if kept.rule == "cheaper_model" else ""
-        where = {name: values for name, values in kept.where.items() if name != moved}
-        before = self.costs((), where=where, since=at - DAYS_BEFORE * DAY_MICROSECONDS, until=at).table.total
-        after = self.costs((), where=where, since=at).table.total
+        before = self.costs((), where=kept.where, since=at - DAYS_BEFORE * DAY_MICROSECONDS, until=at).table.total
+        after = self.costs((), where=kept.where, since=at).table.total
         return AdviceEffect(
             id=id,
             accepted_at=at,

@@ -81,6 +81,7 @@ def _advice(
     assumptions: tuple[str, ...],
     evidence: tuple[tuple[str, str], ...],
     even_without_saving: bool = False,
+    where: dict[str, tuple[str, ...]] | None = None,
 ) -> Iterator[Advice]:
     """The advice, if it saves anything. A maximum costs nothing by itself: it is what a wrong answer may cost."""
     cost = scene.monthly(group.amount)
@@ -95,7 +96,7 @@ def _advice(
         how=how,
         assumptions=assumptions,
         evidence=(("calls", f"{group.calls:,}"), ("cost a month", scene.money(cost)), *evidence),
-        where=group.where,
+        where=group.where if where is None else where,
     )
     if made.saving.high > 0 or even_without_saving:
         yield made
@@ -133,8 +134,15 @@ def _cheaper_model(group: CallGroup, scene: Scene) -> Iterator[Advice]:
                     ("output tokens, 90 %", f"{at_rank([one.output for one in seen], 90):,} or fewer"),
                     ("input tokens, 90 %", f"{at_rank([one.input for one in seen], 90):,} or fewer"),
                 ),
+                where=_moved(group, smaller),
             )
             return
+
+
+def _moved(group: CallGroup, service: str) -> dict[str, tuple[str, ...]]:
+    """A filter that still holds when the calls have gone to another service."""
+    kept = {name: values for name, values in group.where.items() if name != "service"}
+    return kept if len(kept) > 1 else {**kept, "service": (group.service, service)}
 
 
 def _batch(group: CallGroup, scene: Scene) -> Iterator[Advice]:

@@ -139,13 +139,15 @@ def _rds(fields: Fields) -> Iterator[Use]:
     yield _use(
         fields, "rds", instance, {"instance_hours": hours}, instance=instance, engine=engine, purchase=purchase
     )
+    backup = fields.number("backup_gb", 0)
+    # Backups up to the size of the database are free.
+    free = min(backup, storage * count)
     if storage:
         kind = fields.text("storage_type", "gp3")
-        yield _use(fields, "rds", f"{kind} storage", {"gb_months": storage * count}, storage_type=kind)
-    # Backups up to the size of the database are free.
-    beyond = max(Fraction(0), fields.number("backup_gb", 0) - storage * count)
-    if beyond:
-        yield _use(fields, "rds", "backup beyond the storage", {"gb_months": beyond}, storage_type="backup")
+        label = f"{kind} storage" + (f"; {_shown(free)} GB of backups free within it" if free else "")
+        yield _use(fields, "rds", label, {"gb_months": storage * count}, storage_type=kind)
+    if backup > free:
+        yield _use(fields, "rds", "backups beyond it", {"gb_months": backup - free}, storage_type="backup")
 
 
 def _aurora(fields: Fields) -> Iterator[Use]:

@@ -63,6 +63,14 @@ def test_a_stack_adds_its_own_advice_and_together_is_less_than_the_sum() -> None
     assert {row["item"]: row["tick"] for row in ticks}["CPU and memory of ECS monitored"] == "done"
 
 
+def test_a_stack_alone_needs_no_ledger() -> None:
+    Path("outlay.db").unlink()
+    found = run_json("advise", str(STACK))
+    # Of what is estimated: 66.4216 of AWS and 5.20 of videos
+    assert (found["cost"], found["calls"]) == ("71.6216", 0)
+    assert "[no_ledger]" in error_of("advise", str(STACK), "--accept", "x", code=Exit.LEDGER)
+
+
 def test_mistakes_are_named() -> None:
     assert "[no_such_advice]" in error_of("advise", "--accept", "nothing", code=Exit.NOT_FOUND)
     assert "[bad_option]" in error_of("advise", "--aws", code=Exit.BAD_INPUT)

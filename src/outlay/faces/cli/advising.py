@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -22,7 +23,7 @@ from outlay.faces.cli.options import (
     read_pairs,
 )
 from outlay.faces.cli.render import Form, show
-from outlay.faces.cli.session import opened
+from outlay.faces.cli.session import file_of, opened
 
 if TYPE_CHECKING:
     from outlay.advising import AdviceReport
@@ -107,7 +108,8 @@ def advise(
 
     form = form_of(json, csv)
     described = None if stack is None else load_stack(stack)
-    with opened(ledger) as book:
+    decides = bool(accept or dismiss or reopen or effects)
+    with _advised_by(ledger, alone=stack is not None and not decides) as book:
         if effects:
             show(made.table_of_effects(_effects(book), book.currency), form)
             return
@@ -134,6 +136,22 @@ def advise(
             show(made.table_of_checklist(ticked), form)
             return
         _show(found, form, explain=explain, dismissed=dismissed)
+
+
+@contextmanager
+def _advised_by(address: str | None, *, alone: bool) -> Iterator[Ledger]:
+    """The ledger that is named or configured; for a stack `alone` also none, with the shipped prices."""
+    if alone and address is None:
+        from outlay.config import load_settings
+        from outlay.opening import open_ledger
+
+        path = file_of(load_settings().ledger)
+        if path is not None and not path.exists():
+            with open_ledger("memory:") as ledger:
+                yield ledger
+            return
+    with opened(address) as ledger:
+        yield ledger
 
 
 def _show(found: AdviceReport, form: Form, *, explain: bool, dismissed: bool) -> None:
