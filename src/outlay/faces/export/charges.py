@@ -143,7 +143,12 @@ def _window_reader(chosen: Chosen) -> Callable[[UsageEvent], Times]:
 
 def utc_text(instant: Instant) -> str:
     """A time as FOCUS has it: UTC, whole seconds."""
-    return to_datetime(instant).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _of_second(instant // _SECOND)
+
+
+@lru_cache(maxsize=10_000)
+def _of_second(second: int) -> str:
+    return f"{to_datetime(second * _SECOND):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _charge(receipt: Receipt, line: PricedLine, chosen: Chosen, window: Callable[[UsageEvent], Times]) -> Charge:
