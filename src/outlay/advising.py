@@ -46,6 +46,9 @@ DAYS: Final = 30
 CALLS_MAX: Final = 50_000
 """So many calls, the latest, are looked at one by one."""
 
+JOBS_MAX: Final = 1_000
+"""So many jobs, the dearest, are asked whether they are finished."""
+
 DAYS_BEFORE: Final = 28
 """Over how many days before a decision its effect is measured."""
 
@@ -253,8 +256,9 @@ class LedgerAdvice(LedgerEstimates):
         since = now - DAYS * DAY_MICROSECONDS
         days = len(self.costs(("day",), since=since).rows)
         cached = self.costs(("meter",), where={"meter": "cache_read_tokens"}, since=since, quantities=True).rows
-        jobs = {str(row.keys[0]) for row in self.costs(("job",), since=since).rows if row.keys[0] is not None}
-        made = [job for job, outcome in self.store.job_outcomes().items() if outcome.units and job in jobs]
+        jobs = [row.keys[0] for row in self.costs(("job",), since=since).rows if row.keys[0] is not None]
+        outcomes = self.store.job_outcomes(jobs[:JOBS_MAX]) if jobs else {}
+        made = [job for job, outcome in outcomes.items() if outcome.units]
         measures = report.measures
         repeats = ("repeated_prompts", "caching_pays", "caching_does_not_pay")
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
@@ -35,6 +36,9 @@ MAXIMUM_TIMES: Final = 4
 GROWTH_MIN: Final = Fraction(3, 2)
 OUTLIER_TIMES: Final = 8
 REPEAT_LIFE: Final = DAY_MICROSECONDS
+RETRIES_SHARE_MIN: Final = 10**9 // 20
+"""From a twentieth of what a group costs on, retries are worth telling."""
+
 _FILE: Final = Path(__file__).parent / "data" / "cheaper_models.toml"
 _TOKENS: Final = ("input_tokens", "output_tokens")
 
@@ -314,6 +318,37 @@ def _repeated_prompts(group: CallGroup, scene: Scene) -> Iterator[Advice]:
     )
 
 
+def _retries(group: CallGroup, scene: Scene) -> Iterator[Advice]:
+    """A step of a job is one thing (a clip, an image): what was called again for it was thrown away."""
+    calls: Counter[tuple[str, str]] = Counter()
+    again = 0
+    for one in sorted(group.seen, key=_at):
+        if one.step is not None:
+            again += one.amount if calls[one.step] else 0
+            calls[one.step] += one.calls
+    saved = share_of(again, group.amount)
+    if saved < RETRIES_SHARE_MIN:
+        return
+    (job, step), most = calls.most_common(1)[0]
+    yield from _advice(
+        group,
+        scene,
+        "retries",
+        (saved // 2, saved),
+        title=f"Stop {group.name} from being called again and again for one step",
+        effort=Effort.MEDIUM,
+        how=(
+            f"outlay job {job}",
+            "give up after the third try; a budget of each job that refuses stops a loop",
+        ),
+        assumptions=("half of the calls after the first of a step, or all, can be avoided",),
+        evidence=(
+            ("calls after the first of a step", f"{calls.total() - len(calls):,}"),
+            (f"the most, step {step} of {job}", f"{most:,} calls"),
+        ),
+    )
+
+
 def _failures(group: CallGroup, scene: Scene) -> Iterator[Advice]:
     if not group.failed_amount:
         return
@@ -346,6 +381,7 @@ RULES: Final = (
     _growing_context,
     _outlying_inputs,
     _repeated_prompts,
+    _retries,
     _failures,
 )
 

@@ -31,6 +31,7 @@ class SeenCall(NamedTuple):
     calls: int
     maximum: int | None
     prompt_hash: str | None
+    step: tuple[str, str] | None
 
 
 class CallGroup(msgspec.Struct, kw_only=True):
@@ -129,6 +130,7 @@ def _seen(event: UsageEvent, rating: Rating) -> SeenCall:
         calls=event.count,
         maximum=maxima[0] if maxima else None,
         prompt_hash=None if hashed is None else str(hashed),
+        step=None if event.job is None or event.step is None else (event.job, event.step),
     )
 
 

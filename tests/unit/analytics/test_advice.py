@@ -173,6 +173,19 @@ def test_the_same_prompt_within_a_day_is_known_by_its_hash_alone(memory: outlay.
     assert ("calls that repeat one of the last day, by hash", "30") in found.evidence
 
 
+def test_a_loop_that_calls_again_for_one_step_is_found(memory: outlay.Ledger) -> None:
+    usage = {"input_tokens": 5_000, "output_tokens": 900}
+    for number in range(20):
+        call(memory, number, usage=usage, job=f"video-{number}", step="image-1", user="u")
+    assert "retries" not in rules(memory.advice())
+    for number in range(60):
+        call(memory, number, usage=usage, job="video-7", step="image-2", user="u")
+    found = of_rule(memory.advice(), "retries")
+    # 59 of 80 calls were made again for what was made already.
+    assert found.share == (368_750_000, 737_500_000)
+    assert ("the most, step image-2 of video-7", "60 calls") in found.evidence
+
+
 def test_failed_calls_that_cost_are_told(memory: outlay.Ledger) -> None:
     for number in range(40):
         status = "failed" if number % 4 == 0 else "ok"

@@ -7,15 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import outlay
 from outlay.analytics.against import ELSEWHERE
 from outlay.analytics.stack import Amounts, StackEstimate
 from outlay.analytics.stack_file import read_stack_file
-from outlay.analytics.volumes import Step, Volume, stepped
+from outlay.analytics.volumes import Step, Volume, shipped_volumes, stepped
 from outlay.errors import InvalidInput, NotFound
+from outlay.meters import METERS
 from outlay.model import PricedLine, Rate
 from outlay.money import Money
 
@@ -110,6 +111,26 @@ def test_a_line_cut_at_steps_keeps_its_quantity_and_never_costs_more(quantity: i
     parts = stepped(whole, Decimal(before), volume)
     assert sum(part.quantity for part in parts) == quantity
     assert Money.of(Decimal("0.07") * quantity).pico <= sum(part.amount for part in parts) <= whole.amount
+
+
+def test_the_shipped_volumes_have_sources_and_falling_prices() -> None:
+    for volume in shipped_volumes():
+        assert volume.meter in METERS
+        assert volume.source.startswith("https://aws.amazon.com/")
+        assert volume.date
+        assert volume.free or volume.steps
+        assert list(volume.steps) == sorted(volume.steps, key=lambda step: (step.above, -step.price))
+        assert [step.price for step in volume.steps] == sorted((step.price for step in volume.steps), reverse=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=5))
+def test_allowances_never_make_a_bill_negative(sent: list[int]) -> None:
+    rows = "".join(f'[resource.r{at}]\nkind = "transfer"\ngb_out = {gb}\n' for at, gb in enumerate(sent))
+    with outlay.open("memory:") as ledger:
+        found = estimated(ledger, rows)
+        assert all(row.month.low >= 0 for row in found.rows)
+        assert found.month.low == max(0, sum(sent) - 100) * Money.of("0.09").pico
 
 
 VIDEO = """
