@@ -35,7 +35,7 @@ def pixels(png: bytes) -> list[bytes]:
         table = body if name == b"PLTE" else table
         seen_through = body if name == b"tRNS" else seen_through
         at += 12 + length
-    size = 1 if header[3] == 3 else 4
+    size = {2: 3, 3: 1, 6: 4}[header[3]]
     raw, found = zlib.decompress(data), []
     step = header[0] * size + 1
     for start in range(0, len(raw), step):
@@ -44,8 +44,8 @@ def pixels(png: bytes) -> list[bytes]:
         for place in range(size, len(line) if raw[start] else 0):
             line[place] = (line[place] + line[place - size]) & 0xFF
         for place in range(0, len(line), size):
-            if size == 4:
-                found.append(bytes(line[place : place + 4]))
+            if size > 1:
+                found.append(bytes(line[place : place + size]).ljust(4, b"\xff"))
             else:
                 index = line[place]
                 opacity = seen_through[index] if index < len(seen_through) else 255
@@ -70,13 +70,18 @@ def picture(kind: tuple[int, ...], raw: bytes) -> bytes:
 
 
 def test_what_cannot_be_packed_is_left_as_it_is() -> None:
-    many = b"\x00" + b"".join(struct.pack(">I", colour * 7919) for colour in range(300))
     for one in (
-        picture((300, 1, 8, 6, 0, 0, 0), many),
         picture((1, 1, 8, 2, 0, 0, 0), b"\x00abc"),
         picture((1, 1, 8, 6, 0, 0, 0), b"\x04abcd"),
     ):
         assert packed(one) == one
+
+
+@pytest.mark.parametrize("opacity", [0, 255])
+def test_a_picture_of_many_colours_keeps_them_all(opacity: int) -> None:
+    many = b"".join(struct.pack(">I", colour * 7919)[:3] + bytes([255]) for colour in range(299))
+    drawn = picture((300, 1, 8, 6, 0, 0, 0), b"\x00" + many + bytes([1, 2, 3, opacity]))
+    assert pixels(packed(drawn)) == pixels(drawn)
 
 
 def test_a_chart_is_small_enough_for_a_mail() -> None:

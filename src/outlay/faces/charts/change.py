@@ -166,8 +166,8 @@ def histogram(
     }
     rule_x = {"x": {**x, "field": "cost"}, "y": None}
     words = {"text": {"field": "named", "type": "nominal"}, "tooltip": tooltip(("named", "What"), ("exact", "Cost"))}
-    first: Spec = {"type": "text", "style": "note_word", "align": "right", "dx": -4, "y": 0}
-    second: Spec = {"type": "text", "style": "note_word", "y": 0}
+    first: Spec = {"type": "text", "style": "mark_word", "align": "right", "dx": -4, "y": 0}
+    second: Spec = {"type": "text", "style": "mark_word", "y": 0}
     return finished(
         {
             "layer": [

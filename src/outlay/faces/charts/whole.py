@@ -12,6 +12,7 @@ from outlay.faces.charts.parts import Spec, place, plain, tooltip, wall
 from outlay.faces.charts.style import Theme, config
 
 WORDS_MOST: Final = 24
+WORDS_PIXELS: Final = 22
 _MARKED: Final = ("mark", "encoding", "params")
 
 
@@ -33,7 +34,7 @@ def themed(spec: Spec, theme: Theme) -> Spec:
 
 
 def with_notes(spec: Spec, notes: Iterable[Note], zone: str) -> Spec:
-    """A chart over time with each note as a line at its instant, its first words above it and all of it on hover."""
+    """A chart over time with each note as a line at its instant, its first words above and all of it on hover."""
     rows = [{"at": place(wall(note.at, zone)), "note": plain(note.text), "word": _short(note.text)} for note in notes]
     if not rows:
         return spec
@@ -51,6 +52,12 @@ def with_notes(spec: Spec, notes: Iterable[Note], zone: str) -> Spec:
             {"mark": {"type": "text", "style": "note_word", "y": 0}, "encoding": {"text": text}},
         ],
     }
+    if "color" in layers[0].get("encoding", {}):
+        # The words stand between the plot and its legend.
+        colour = layers[0]["encoding"]["color"]
+        legend = {**(colour.get("legend") or {}), "offset": WORDS_PIXELS}
+        encoded = {**layers[0]["encoding"], "color": {**colour, "legend": legend}}
+        layers = [{**layers[0], "encoding": encoded}, *layers[1:]]
     shared = {key: value for key, value in spec.items() if "layer" in spec or key not in _MARKED}
     return {**shared, "layer": [*layers, over]}
 
