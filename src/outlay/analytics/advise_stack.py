@@ -212,7 +212,7 @@ def _schedule(scene: StackScene) -> Iterator[Change]:
                 least={f"{path}.hours_a_day": 12},
                 effort=Effort.EASY,
                 how=(
-                    "aws ecs update-service --desired-count 0 at 20:00 and 1 at 08:00, by EventBridge Scheduler",
+                    "off_hours in [aws] of outlay.toml, then outlay aws plan; or --desired-count 0 by a schedule",
                     "with weekends off it saves the most",
                 ),
                 assumptions=("nobody develops at night; databases and caches stay as they are",),
@@ -301,7 +301,7 @@ def _lifecycle(scene: StackScene) -> Iterator[Change]:
                 title=f"Delete earlier in {_title(path, table)}: temp 1, generations 7, compositions 14 days",
                 most=shorter,
                 effort=Effort.EASY,
-                how=("outlay aws lifecycle --environment dev, or the bucket's lifecycle rules",),
+                how=("expiry in [aws] of outlay.toml, then outlay aws plan; or the bucket's lifecycle rules",),
                 assumptions=("development's files are not needed for longer",),
             )
         kept = {
