@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from outlay.api import Ledger
     from outlay.receipt import Receipt
 
+ViewOption = Annotated[
+    str,
+    typer.Option("--view", help="called: without what bills brought; reconciled: each cost once, as billed."),
+]
+
 
 def costs(
     by: Annotated[
@@ -55,6 +60,7 @@ def costs(
         typer.Option("--as-of", metavar="TIME", help="As the ledger stood then.", show_default=False),
     ] = None,
     quantities: Annotated[bool, typer.Option("--quantities", help="Also what was used, by meter.")] = False,
+    view: ViewOption = "reconciled",
     percentiles: Annotated[
         bool, typer.Option("--percentiles", help="Also the median, 95th percentile and dearest call.")
     ] = False,
@@ -92,6 +98,7 @@ def costs(
             zone=zone,
             as_of=stood,
             quantities=quantities,
+            view=view,
             percentiles=percentiles,
         )
         show(table_of_costs(answer, limit=limit), form)

@@ -51,6 +51,9 @@ _COUNTS = ("events", "failed", "unpriced", "incomplete")
 By = Annotated[list[str], Query(description="what to group by: day, provider, user, tag.<name>, …; or day,provider")]
 Minimum = Annotated[str | None, Query(description="leaves out what cost less", max_length=40)]
 Zone = Annotated[str | None, Query(description="the IANA zone of days, weeks and months", max_length=64)]
+View = Annotated[
+    str, Query(description="called: without what bills brought; reconciled: each cost once", max_length=20)
+]
 AsOf = Annotated[str | None, Query(description="as the ledger stood then", max_length=64)]
 
 
@@ -66,6 +69,7 @@ async def costs(
     as_of: AsOf = None,
     quantities: bool = False,
     percentiles: bool = False,
+    view: View = "reconciled",
     limit: Limit = PAGE,
     cursor: Cursor = None,
     format: Format = None,
@@ -82,6 +86,7 @@ async def costs(
             as_of=as_of,
             quantities=quantities,
             percentiles=percentiles,
+            view=view,
         )
     )
     return _table(request, found, place, limit, format)
