@@ -122,12 +122,12 @@ def shares(low: str | Fraction, high: str | Fraction) -> tuple[int, int]:
 
 
 def joint(measures: Iterable[Advice], costs: Mapping[str, int] | None = None) -> JointSaving:
-    """What all these measures save together.
+    """What all these measures would save together; what is done or dismissed is left out.
 
     Shares of one target multiply. Of alternatives on a target the one that saves the most counts, the others are
     left out. `costs` may say what targets cost; a target's cost is otherwise the largest that a measure saw.
     """
-    given = [one for one in measures if one.state is not AdviceState.DISMISSED]
+    given = [one for one in measures if one.state is AdviceState.OPEN]
     chosen = _best_alternatives(given)
     cost_of: dict[str, int] = {}
     left: dict[str, tuple[Fraction, Fraction]] = {}
@@ -151,7 +151,7 @@ def joint(measures: Iterable[Advice], costs: Mapping[str, int] | None = None) ->
 def plan(measures: Sequence[Advice], cost: int) -> list[PlannedMonth]:
     """Month by month: what is done, what all done so far saves a month, and what is then left of `cost`."""
     months: list[PlannedMonth] = []
-    counted = _best_alternatives([one for one in measures if one.state is not AdviceState.DISMISSED])
+    counted = _best_alternatives([one for one in measures if one.state is AdviceState.OPEN])
     for month in range(1, MONTHS + 1):
         done = [one for one in counted if one.month <= month]
         saving = joint(done).saving if done else Amounts(0, 0)

@@ -212,7 +212,7 @@ def _schedule(scene: StackScene) -> Iterator[Change]:
                 least={f"{path}.hours_a_day": 12},
                 effort=Effort.EASY,
                 how=(
-                    "off_hours in [aws] of outlay.toml, then outlay aws plan; or --desired-count 0 by a schedule",
+                    "[aws.schedules] of outlay.toml, then outlay aws plan; or --desired-count 0 by a schedule",
                     "with weekends off it saves the most",
                 ),
                 assumptions=("nobody develops at night; databases and caches stay as they are",),
@@ -301,7 +301,7 @@ def _lifecycle(scene: StackScene) -> Iterator[Change]:
                 title=f"Delete earlier in {_title(path, table)}: temp 1, generations 7, compositions 14 days",
                 most=shorter,
                 effort=Effort.EASY,
-                how=("expiry in [aws] of outlay.toml, then outlay aws plan; or the bucket's lifecycle rules",),
+                how=("[aws.buckets] of outlay.toml, then outlay aws plan; or the bucket's lifecycle rules",),
                 assumptions=("development's files are not needed for longer",),
             )
         kept = {

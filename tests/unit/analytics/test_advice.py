@@ -326,11 +326,12 @@ def measure(target: str, share: tuple[str, str], name: str = "a", cost: int = 10
     )
 
 
-def test_of_alternatives_the_best_counts_and_what_is_dismissed_does_not() -> None:
+def test_of_alternatives_the_best_counts_and_what_is_done_or_dismissed_does_not() -> None:
     plans = [
         measure("t", ("0.2", "0.2"), "plan", alternative="purchase"),
         measure("t", ("0.5", "0.7"), "spot", alternative="purchase"),
         measure("t", ("0.9", "0.9"), "no", state=AdviceState.DISMISSED),
+        measure("t", ("0.9", "0.9"), "done", state=AdviceState.ACCEPTED),
     ]
     found = joint(plans)
     assert (found.saving, found.counted, found.left_out) == (Amounts(500, 700), ("spot-t",), ("plan-t",))
