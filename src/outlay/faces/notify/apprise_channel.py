@@ -1,19 +1,20 @@
 """E-mail, Slack, Teams, SMS, PagerDuty, SNS, SES and a hundred more, by Apprise. Needs the extra `notify`.
 
-Apprise reads every address and sends to all but mail servers: what goes there `mailing` writes, and says why.
+Apprise reads every address and sends to all but mail servers. It could put pictures inside a mail, but writes the
+plain text beside it itself, one cell of a table to a line, and gives every attempt an id of its own: so `smtp` does.
 """
 
 from __future__ import annotations
 
 import re
-import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
+from urllib.parse import quote
 
 from outlay.budgets.alert_rules import Severity
 from outlay.budgets.alerts import Message
 from outlay.errors import DeliveryFailed, InvalidInput, MissingExtra
-from outlay.faces.notify.mailing import People, Server, hand_over, written
+from outlay.faces.notify.smtp import PORTS, SmtpMail
 
 try:
     import apprise
@@ -41,6 +42,9 @@ _MAIL_SERVICES: Final = frozenset(
 _NAMELESS: Final = ("False", "None", "", "Apprise")
 """What Apprise has for a sender's name where the address gives none."""
 
+_SCHEMES: Final = {"insecure": "smtp", "starttls": "smtp+starttls", "ssl": "smtps"}
+"""Apprise's words for how a connection is kept secret, in those of `smtp`."""
+
 _INSIDE: Final = re.compile(r'<img src="cid:[^>]*>')
 
 
@@ -54,46 +58,37 @@ class AppriseChannel:
         if not self._apprise.add(address):
             raise InvalidInput(f"channel {name}: Apprise cannot read its url", code="bad_channel", field=name)
         self._service = self._apprise[0]
+        self._mails = dict(_mails(name, self._service)) if isinstance(self._service, NotifyEmail) else {}
         self._key, self._told = "", set[str]()
 
     def __call__(self, message: Message) -> None:
         """Send it. Raises DeliveryFailed."""
-        if isinstance(self._service, NotifyEmail) and self._service.pgp_mode == "no":
-            self._mail(message, self._service)
+        if self._mails:
+            self._mail(message)
         else:
             self._notify(message)
 
-    def _mail(self, message: Message, service: NotifyEmail) -> None:
+    def _mail(self, message: Message) -> None:
         """A mail for each recipient that has not got it: one who is refused keeps no other from it."""
-        name, sender = map(str, service.from_addr)
-        server = Server(
-            host=service.smtp_host,
-            port=service.port or smtplib.SMTP_PORT,
-            encryption=str(service.secure_mode),
-            user=service.user or "",
-            password=service.password or "",
-            verified=service.verify_certificate,
-        )
-        cc, bcc = tuple(sorted(service.cc)), tuple(sorted(service.bcc))
-        refused: list[int] = []
         if message.key != self._key or not message.key:
             self._key, self._told = message.key, set()
-        for _, to in service.targets:
+        failures = []
+        for to, mail in self._mails.items():
             if to in self._told:
                 continue
-            people = People(name="Outlay" if name in _NAMELESS else name, sender=sender, to=(to,), cc=cc, bcc=bcc)
-            codes = hand_over(written(message, people), sender, (to, *cc, *bcc), server)
-            refused += codes.values()
-            if to not in codes:
+            try:
+                mail(message)
+            except DeliveryFailed as error:
+                failures.append(error)
+            else:
                 self._told.add(to)
-        if refused:
-            codes_said = ", ".join(map(str, sorted(set(refused))))
-            raise DeliveryFailed(f"channel {self._name}: {len(refused)} recipients were refused ({codes_said})")
+        if failures:
+            raise DeliveryFailed(f"{failures[0].message}; {len(failures)} of {len(self._mails)} did not get it")
 
     def _notify(self, message: Message) -> None:
-        page = _INSIDE.sub("", message.html) if self._takes_html() else ""
+        page = self._page(message)
         attached: Callable[..., AttachBase] = AttachMemory
-        files = [attached(one.body, name=one.name, mimetype=one.kind) for one in message.files]
+        files = [attached(one.body, name=one.cid or one.name, mimetype=one.kind) for one in message.files]
         try:
             told = self._apprise.notify(
                 title=message.title,
@@ -108,6 +103,29 @@ class AppriseChannel:
         if not told:
             raise DeliveryFailed(f"channel {self._name} was not told; Apprise's log says why")
 
-    def _takes_html(self) -> bool:
+    def _page(self, message: Message) -> str:
+        """The HTML for a service that mails: with its pictures if that is a mail server, else without."""
+        if isinstance(self._service, NotifyEmail):
+            self._service.inline = True
+            return message.html
         schemes: Callable[[], set[str]] = self._service.schemas
-        return not _MAIL_SERVICES.isdisjoint(schemes())
+        return "" if _MAIL_SERVICES.isdisjoint(schemes()) else _INSIDE.sub("", message.html)
+
+
+def _mails(name: str, service: NotifyEmail) -> Iterator[tuple[str, SmtpMail]]:
+    """For each recipient what mails to it; for none where Apprise does what `smtp` cannot: copies, PGP, any
+    certificate.
+    """
+    if service.cc or service.bcc or service.pgp_mode != "no" or not service.verify_certificate:
+        return
+    scheme = _SCHEMES[str(service.secure_mode)]
+    user, password = (quote(str(word or ""), safe="") for word in (service.user, service.password))
+    login = f"{user}:{password}@" if password else ""
+    said, sender = map(str, service.from_addr)
+    for _, to in service.targets:
+        fields = {
+            "smtp": f"{scheme}://{login}{service.smtp_host}:{service.port or PORTS[scheme]}",
+            "from": f"{'Outlay' if said in _NAMELESS else said} <{sender}>",
+            "to": str(to),
+        }
+        yield str(to), SmtpMail(name, fields)
