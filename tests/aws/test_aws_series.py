@@ -167,6 +167,19 @@ def test_after_a_crash_at_most_one_request_is_sent_again(memory: outlay.Ledger) 
     assert sent == [whole[0], whole[1], *whole[1:]]
 
 
+def test_where_several_servers_write_the_newest_wait_a_moment(
+    memory: outlay.Ledger, clock: outlay.FrozenClock
+) -> None:
+    spend(memory)
+    sent: Sent = []
+    waiting = Publisher(
+        memory.store, clock, read_definition({}), lambda space, data: sent.append((space, data)), settle_s=30
+    )
+    assert waiting.run().entries == 0
+    clock.advance(seconds=31)
+    assert waiting.run().entries == 5
+
+
 def test_two_publishers_at_once_are_refused(memory: outlay.Ledger) -> None:
     spend(memory)
     definition, sent = read_definition({"preset": "ai"}), Sent()

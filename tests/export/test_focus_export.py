@@ -264,3 +264,22 @@ def test_what_was_charged_from_a_bill_is_exported_with_its_sum(
     run("export", "focus", "out.csv", "--grain", "month")
     with outlay.open("outlay.db") as ledger:
         assert sum(Decimal(row["BilledCost"]) for row in read(Path("out.csv"))) == ledger.costs().total.amount
+
+
+def test_a_bills_credits_taxes_and_regions_keep_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = "BilledCost,ChargeCategory,ChargePeriodStart,ChargePeriodEnd,ProviderName,ServiceName,RegionId"
+    day = "2026-03-05T00:00:00Z,2026-03-06T00:00:00Z,AWS,Amazon Simple Storage Service,us-east-2"
+    lines = [f"{cost},{category},{day}" for cost, category in (("9.5", "Usage"), ("-2", "Credit"), ("0.75", "Tax"))]
+    Path("bill.csv").write_text("\n".join([columns, *lines]) + "\n")
+    run("import", "bill.csv")
+    run("export", "focus", "out.csv")
+    found = read(Path("out.csv"))
+    shown = {row["ChargeCategory"]: (Decimal(row["BilledCost"]), row["RegionId"]) for row in found}
+    region = "us-east-2"
+    assert shown == {
+        "Usage": (Decimal("9.5"), region),
+        "Credit": (Decimal(-2), region),
+        "Tax": (Decimal("0.75"), region),
+    }
+    assert all("category" not in json.loads(row["Tags"]) for row in found)

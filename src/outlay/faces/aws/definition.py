@@ -234,7 +234,7 @@ def _check_alarm(definition: Definition, name: str, alarm: AlarmOf) -> None:
     amount_of(alarm.above, f"aws.alarms.{name}.above")
     if alarm.statistic not in ("Sum", "Maximum", "Minimum", "Average", "SampleCount"):
         raise _wrong("alarms", f"aws.alarms.{name}.statistic is Sum, Maximum, Minimum, Average or SampleCount")
-    if alarm.period_s not in (10, 20, 30) and (alarm.period_s % 60 or not 60 <= alarm.period_s <= 86_400):
+    if alarm.period_s % 60 or not 60 <= alarm.period_s <= 86_400:
         raise _wrong("alarms", f"aws.alarms.{name}.period_s is a multiple of 60 up to 86400")
     if alarm.metric not in definition.metrics:
         raise _wrong("alarms", f"aws.alarms.{name} looks at {alarm.metric!r}, which is no metric of aws.metrics")

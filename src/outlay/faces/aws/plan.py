@@ -112,7 +112,7 @@ def _canonical(value: Any) -> Any:
         return _of_json(value)
     try:
         return float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         return value
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final
 
 import msgspec
@@ -32,7 +32,11 @@ BYTES_MAX: Final = 900_000
 OLDEST_DAYS: Final = 14
 AHEAD_HOURS: Final = 2
 ENTRIES: Final = 20_000
+SETTLE_S: Final = 30
+"""How long entries of a ledger on PostgreSQL wait."""
+
 _KIND: Final = "aws-metrics"
+_SECOND: Final = 1_000_000
 
 Put = Callable[[str, list[dict[str, Any]]], object]
 """Sends data of one namespace."""
@@ -59,12 +63,19 @@ class Published(msgspec.Struct):
 class Publisher:
     """Sends what a ledger recorded since the last run. Two at once are refused by the note that both would write."""
 
-    def __init__(self, store: LedgerStore, clock: Clock, definition: Definition, put: Put) -> None:
-        """`put` sends one batch; it raises where that fails, and the next run begins with that batch."""
+    def __init__(
+        self, store: LedgerStore, clock: Clock, definition: Definition, put: Put, *, settle_s: int = 0
+    ) -> None:
+        """`put` sends one batch; it raises where that fails, and the next run begins with that batch.
+
+        Entries younger than `settle_s` wait for the next run: where several servers write at once, one with a lower
+        number may be committed after one with a higher, and would be passed over.
+        """
         self._store = store
         self._clock = clock
         self._definition = definition
         self._put = put
+        self._settle = settle_s * _SECOND
         self._id = definition.name
 
     def run(self) -> Published:
@@ -92,7 +103,8 @@ class Publisher:
 
     def _entries(self, progress: Progress) -> list[Entry]:
         walk = self._store.entries(EntryFilter(after=progress.after, live_only=False), ENTRIES)
-        found = list(islice(walk, ENTRIES))
+        settled = self._clock.now() - self._settle
+        found = list(takewhile(lambda entry: entry.recorded_at <= settled, islice(walk, ENTRIES)))
         if progress.upto:
             # The rest of what a run before this one began: the same entries make the same batches.
             found = [entry for entry in found if entry.seq <= progress.upto]

@@ -197,6 +197,7 @@ def _alarm(definition: Definition, name: str, alarm: AlarmOf) -> Resource:
 def _above(definition: Definition, amount: str) -> dict[str, Any]:
     return {
         "EvaluationPeriods": 1,
+        # CloudWatch compares doubles; what the ledger itself decides by stays exact.
         "Threshold": float(Decimal(amount)),
         "ComparisonOperator": "GreaterThanThreshold",
         # Where nothing is spent nothing is published, and that is well.

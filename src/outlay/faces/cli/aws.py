@@ -129,7 +129,7 @@ def publish(profile: ProfileOption = None, ledger: LedgerOption = None, json: Js
     For cron, each minute.
     """
     from outlay.faces.aws.clients import Clients
-    from outlay.faces.aws.publishing import Publisher
+    from outlay.faces.aws.publishing import SETTLE_S, Publisher
 
     definition, _ = _definition(ledger)
     clients = Clients(profile)
@@ -139,7 +139,8 @@ def publish(profile: ProfileOption = None, ledger: LedgerOption = None, json: Js
 
     with opened(ledger) as book:
         book.flush()
-        done = Publisher(book.store, book.clock, definition, put).run()
+        settle_s = SETTLE_S if book.store.address.startswith("postgres") else 0
+        done = Publisher(book.store, book.clock, definition, put, settle_s=settle_s).run()
     facts = {"entries": done.entries, "data": done.data, "requests": done.requests, "too_old": done.too_old}
     if json:
         write_json(facts)

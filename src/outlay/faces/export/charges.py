@@ -156,6 +156,10 @@ def _charge(receipt: Receipt, line: PricedLine, chosen: Chosen, window: Callable
     single = chosen.grain is Grain.CALL
     tags = dict(event.tags)
     resource = tags.pop("resource", "")
+    # A charge from a bill bears what its rows said as tags.
+    billed = event.basis is Basis.BILLED
+    region = event.conditions.get("region") or (tags.pop("region", "") if billed else "")
+    category = _category(receipt, tags.pop("category", "") if billed else "")
     meter, quantity = _measured(event, line)
     start, end, period_start, period_end = window(event)
     key = ChargeKey(
@@ -167,7 +171,7 @@ def _charge(receipt: Receipt, line: PricedLine, chosen: Chosen, window: Callable
         service=event.service,
         operation=event.operation or "",
         meter=meter,
-        category=_category(receipt),
+        category=category,
         terms="" if rate is None else terms_of(rate),
         price="" if rate is None else f"{rate.price:f}",
         list_price="" if rate is None else f"{rate.price if rate.list_price is None else rate.list_price:f}",
@@ -176,7 +180,7 @@ def _charge(receipt: Receipt, line: PricedLine, chosen: Chosen, window: Callable
         price_source="" if rate is None else rate.source,
         basis=receipt.rating.basis.value if receipt.rating.basis is not Basis.MEASURED else event.basis.value,
         status=event.status.value,
-        region=event.conditions.get("region", ""),
+        region=region,
         resource=resource,
         project=event.project or "",
         customer=event.customer or "",
@@ -202,11 +206,17 @@ def _measured(event: UsageEvent, line: PricedLine) -> tuple[str, Decimal]:
     return line.meter, Decimal(event.count)
 
 
-def _category(receipt: Receipt) -> str:
+_CATEGORIES: Final = {"credit": "Credit", "tax": "Tax", "adjustment": "Adjustment", "purchase": "Purchase"}
+
+
+def _category(receipt: Receipt, of_bill: str) -> str:
+    """The ChargeCategory: what a bill called it, else by the entry; what a commitment covers is usage."""
     kind = receipt.versions[-1].kind if receipt.versions else EntryKind.CHARGE
     if kind is EntryKind.ADJUSTMENT or receipt.event.basis is Basis.ADJUSTED:
         return "Adjustment"
-    return "Credit" if kind is EntryKind.CREDIT else "Usage"
+    if kind is EntryKind.CREDIT:
+        return "Credit"
+    return _CATEGORIES.get(of_bill, "Usage")
 
 
 def terms_of(rate: Rate) -> str:
