@@ -25,7 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from server import load, memory_mb, set_budget, until
+import outlay
+from server import load, memory_mb, until
 
 PEERS = Path(__file__).parent.parent / ".bench" / "gateway"
 LITELLM = "litellm[proxy]==1.106.2"
@@ -120,7 +121,8 @@ def outlay_command(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Outlay with its gateway and a refusing budget, FULL."""
     config = folder / "outlay.toml"
     config.write_text(f'[gateway.upstreams.openai]\nurl = "http://127.0.0.1:{PORTS["upstream"]}"\n')
-    set_budget(folder / "bench.db")
+    with outlay.open(folder / "bench.db") as ledger:
+        ledger.budget("all", limit="1000000", window="month", action="refuse")
     command = [sys.executable, "-m", "outlay", "gateway", "--ledger", str(folder / "bench.db")]
     return [*command, "--port", str(PORTS["outlay"]), "--log-level", "error"], {"OUTLAY_CONFIG": str(config)}
 

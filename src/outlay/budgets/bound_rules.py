@@ -240,7 +240,7 @@ def model_of(service: str) -> Model:
 def at(body: object, place: Steps) -> Any:
     """What lies at a place, None where nothing does."""
     for step in place:
-        if not isinstance(body, Mapping):
+        if type(body) is not dict and not isinstance(body, Mapping):
             return None
         body = body.get(step)
     return body
@@ -248,4 +248,8 @@ def at(body: object, place: Steps) -> Any:
 
 def first_at(body: object, places: tuple[str, ...]) -> Any:
     """What lies at the first of several dotted places where anything lies."""
-    return next((found for place in places if (found := at(body, steps(place))) is not None), None)
+    for place in places:
+        found = at(body, steps(place))
+        if found is not None:
+            return found
+    return None

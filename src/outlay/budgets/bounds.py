@@ -39,6 +39,8 @@ class _Request(msgspec.Struct):
     service: str
     weigher: Weigher
     parts: list[BoundPart] = []
+    given: int | None = None
+    outputs: int = 1
 
 
 def bound(
@@ -60,6 +62,7 @@ def bound(
     model = model_of(name)
     count = tokenizers(model.tokenizer) if tokenizers is not None and model.tokenizer else None
     request = _Request(api, model, body, name, Weigher(api, count))
+    request.given, request.outputs = _given(request), _outputs(request)
     request.parts.extend(_input_parts(request))
     request.parts.extend(_counted_parts(request))
     request.parts.extend(_unbounded_parts(request))
@@ -227,7 +230,7 @@ def _server_tool(server: Server, tool: object) -> str | None:
 
 
 def _output_parts(request: _Request) -> Iterator[BoundPart]:
-    given, outputs = _given(request), _outputs(request)
+    given, outputs = request.given, request.outputs
     output = request.api.output
     model = request.model
     if given is not None:
@@ -267,7 +270,7 @@ def _bound(provider: str, request: _Request) -> Bound:
     for part in parts:
         if part.kind is BoundKind.UNBOUNDED:
             window_usage[part.meter] = window_usage.get(part.meter, 0) + part.quantity
-    given = _given(request)
+    given = request.given
     return Bound(
         provider=provider,
         service=request.service,
@@ -282,7 +285,7 @@ def _bound(provider: str, request: _Request) -> Bound:
         output_tokens_max=given if given is not None else model.output,
         output_tokens_least=_least(request),
         output_covers_reasoning=api.output.covers_reasoning if api.output else True,
-        outputs=_outputs(request),
+        outputs=request.outputs,
         context_window=model.context,
         source=api.source,
     )

@@ -56,16 +56,15 @@ SAFE: Final[Headers] = [
 
 def check_headers(headers: Sequence[tuple[bytes, bytes]]) -> None:
     """Raises BadRequest `bad_header` for what two readers could read in two ways."""
-    seen: set[bytes] = set()
-    for name, value in headers:
-        if name in _ONCE:
-            if name in seen:
-                raise BadRequest(f"the header {name.decode('latin-1')} came twice", code="bad_header")
-            seen.add(name)
-        if b"\n" in value or b"\r" in value or b"\0" in value:
-            raise BadRequest("a header's value has a line's end in it", code="bad_header")
-    if b"transfer-encoding" in seen and b"content-length" in seen:
+    once = [name for name, _ in headers if name in _ONCE]
+    if len(once) > len(set(once)):
+        twice = next(name for name in once if once.count(name) > 1)
+        raise BadRequest(f"the header {twice.decode('latin-1')} came twice", code="bad_header")
+    if b"transfer-encoding" in once and b"content-length" in once:
         raise BadRequest("a body has a length or is chunked, not both", code="bad_header")
+    values = b" ".join([value for _, value in headers])
+    if b"\n" in values or b"\r" in values or b"\0" in values:
+        raise BadRequest("a header's value has a line's end in it", code="bad_header")
 
 
 def outgoing(
