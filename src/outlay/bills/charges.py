@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -12,7 +13,7 @@ from outlay.bills.groups import BilledGroup, pico_of
 from outlay.bills.kept import KeptStatement
 from outlay.capture.intake import quantity
 from outlay.capture.statements import Category
-from outlay.clock import Instant, local_day, to_datetime, utc_day
+from outlay.clock import Instant, date_to_day, local_day, local_midnight, to_datetime, utc_day
 from outlay.errors import InvalidInput
 from outlay.ledger.rules import fingerprint, live_version
 from outlay.ledger.store import Amendment, EntryFilter, LedgerStore, Statement
@@ -21,6 +22,7 @@ from outlay.model import (
     ATTRIBUTIONS,
     Appended,
     Basis,
+    CostQuery,
     Entry,
     EntryKind,
     Outcome,
@@ -155,14 +157,51 @@ def standing_charges(
     return found
 
 
+def dropped_days(
+    store: LedgerStore,
+    providers: Iterable[str],
+    basis: Basis,
+    span: tuple[int, int],
+    zone: str,
+    seen: Mapping[int, int],
+) -> set[int]:
+    """The days of a span of which retention dropped entries of a basis: their sums stay, and nobody can reverse them.
+
+    `seen` is what the entries that are left come to, by day.
+    """
+    query = CostQuery(
+        by=("day",),
+        where={"provider": tuple(providers), "basis": (basis.value,)},
+        since=local_midnight(span[0], zone),
+        until=local_midnight(span[1], zone),
+        zone=zone,
+    )
+    summed = {date_to_day(date.fromisoformat(str(row.keys[0]))): row.amount for row in store.costs(query).rows}
+    return {day for day, amount in summed.items() if amount != seen.get(day, 0)}
+
+
+def amounts_by_day(found: Iterable[tuple[Instant, int]], zone: str) -> dict[int, int]:
+    """Amounts summed by the day of their instants."""
+    sums: dict[int, int] = {}
+    for instant, amount in found:
+        day = local_day(instant, zone)
+        sums[day] = sums.get(day, 0) + amount
+    return sums
+
+
 def charge(
     store: LedgerStore,
     statement: Statement,
     groups: Sequence[BilledGroup],
     standing: dict[str, Standing],
     now: Instant,
+    *,
+    by_amount: bool = False,
 ) -> Charged:
-    """Charge groups; what an earlier bill charged otherwise is reversed and charged anew."""
+    """Charge groups; what an earlier bill charged otherwise is reversed and charged anew.
+
+    With `by_amount` a charge of the same amount is the same: kept groups have lost the names of people.
+    """
     done = Charged()
     fresh: list[_Fresh] = []
     changes: list[Amendment] = []
@@ -172,7 +211,7 @@ def charge(
             fresh.append(_Fresh(entry_of(group, now), group.rows))
         else:
             entry = entry_of(group, now, id=before.id)
-            if entry.fingerprint == before.fingerprint:
+            if entry.fingerprint == before.fingerprint or (by_amount and group.amount == before.amount):
                 done.known += group.rows
             else:
                 changes.append(Amendment(before.seq, entry, now, RESTATED))

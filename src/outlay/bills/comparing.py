@@ -21,12 +21,12 @@ from outlay.analytics.reconcile import (
     summed,
 )
 from outlay.bills import kept
-from outlay.bills.charges import charge, reverse, standing_charges
+from outlay.bills.charges import amounts_by_day, charge, dropped_days, reverse, standing_charges
 from outlay.bills.groups import BilledGroup, pico_of
 from outlay.bills.kept import KeptStatement
 from outlay.bills.matching import Match, matches
 from outlay.bills.posting import Posted, adjustment, post, standing_adjustments
-from outlay.clock import Instant, date_to_day, day_to_date, local_midnight
+from outlay.clock import Instant, date_to_day, day_to_date, local_day, local_midnight
 from outlay.errors import NotFound
 from outlay.ledger.store import LedgerStore, Statement
 from outlay.model import Basis, CostQuery, Entry
@@ -354,11 +354,24 @@ def reconcile(
 def _write(
     work: Comparing, last: KeptStatement, unmetered: Sequence[BilledGroup], metered: set[str], days: tuple[int, int]
 ) -> Posted:
-    """Charge what no call was recorded of, take back charges of what was, and post the adjustments."""
+    """Charge what no call was recorded of, take back charges of what was, and post the adjustments.
+
+    Days of which retention dropped entries stay as they are: what was posted there is not to be seen any more.
+    """
     store, now, zone = work.store, work.now, last.zone
     # A day more on each side: the bills of a provider may be of another zone than the last one.
-    since, until = local_midnight(days[0] - 1, zone), local_midnight(days[1] + 1, zone)
+    span = (days[0] - 1, days[1] + 1)
+    since, until = (local_midnight(day, zone) for day in span)
     standing = standing_charges(store, work.providers, since, until)
+    seen = amounts_by_day(((each.day_from, each.amount) for each in standing.values()), zone)
+    dropped = dropped_days(store, work.providers, Basis.BILLED, span, zone, seen)
+    posted = standing_adjustments(store, work.providers, since, until)
+    seen = amounts_by_day(((each.event.occurred_from, each.rating.amount) for each in posted.values()), zone)
+    dropped |= dropped_days(store, work.providers, Basis.ADJUSTED, span, zone, seen)
+
+    def left(instant: Instant) -> bool:
+        return local_day(instant, zone) not in dropped
+
     bill = Statement(
         id=last.id,
         provider=",".join(last.providers)[:200],
@@ -368,18 +381,19 @@ def _write(
         currency=store.currency,
         recorded_at=last.recorded_at,
     )
-    charged = charge(store, bill, unmetered, standing, now)
-    reverse(store, [each for key, each in standing.items() if key in metered], now, RECORDED, charged)
+    charging = [group for group in unmetered if left(group.occurred_from)]
+    charged = charge(store, bill, charging, standing, now, by_amount=True)
+    known_now = [each for key, each in standing.items() if key in metered and left(each.day_from)]
+    reverse(store, known_now, now, RECORDED, charged)
     inside = {
-        key: entry
-        for key, entry in standing_adjustments(store, work.providers, since, until).items()
-        if _within(entry, days, zone)
+        key: entry for key, entry in posted.items() if _within(entry, days, zone) and left(entry.event.occurred_from)
     }
-    done = post(store, work.wanted, inside, now)
+    done = post(store, [entry for entry in work.wanted if left(entry.event.occurred_from)], inside, now)
     done.created += charged.created
     done.changed += charged.restated
     done.cancelled += charged.reversed
     done.amount += charged.amount
+    done.dropped_days = len(dropped)
     return done
 
 

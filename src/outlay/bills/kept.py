@@ -14,6 +14,7 @@ import msgspec
 
 from outlay.bills.groups import BilledGroup
 from outlay.clock import Instant
+from outlay.ledger.rules import FORGETTABLE
 from outlay.ledger.store import LedgerStore
 
 STATEMENT: Final = "statement"
@@ -82,10 +83,10 @@ def keep(store: LedgerStore, statement: KeptStatement) -> None:
 
 
 def keep_groups(store: LedgerStore, statement: str, groups: Sequence[BilledGroup], at: Instant) -> int:
-    """Keep the groups of a bill; how many notes that took."""
+    """Keep the groups of a bill, without names that somebody may ask to be forgotten; how many notes that took."""
     chunks = 0
     for first in range(0, len(groups), CHUNK):
-        body = zlib.compress(_encode(groups[first : first + CHUNK]), _LEVEL)
+        body = zlib.compress(_encode([_without_people(group) for group in groups[first : first + CHUNK]]), _LEVEL)
         _put(store, GROUPS, f"{statement}/{chunks}", body, at)
         chunks += 1
     return chunks
@@ -120,6 +121,13 @@ def replaced(
     left = {key: group for key, group in standing.items() if not (statement.whole and statement.replaces(group))}
     left.update((group.key, group) for group in groups_of(store, statement))
     return left
+
+
+def _without_people(group: BilledGroup) -> BilledGroup:
+    if group.tags.keys().isdisjoint(FORGETTABLE):
+        return group
+    left = {name: value for name, value in group.tags.items() if name not in FORGETTABLE}
+    return msgspec.structs.replace(group, tags=left)
 
 
 def _put(store: LedgerStore, kind: str, id: str, body: bytes, at: Instant) -> None:

@@ -31,12 +31,16 @@ _GENERATION: Final = "~"
 
 
 class Posted(msgspec.Struct, kw_only=True):
-    """What posting did, in entries, and by how much the ledger's sum changed (picounits)."""
+    """What posting did, in entries, and by how much the ledger's sum changed (picounits).
+
+    On `dropped_days` nothing was done, because retention dropped what was posted there before.
+    """
 
     created: int = 0
     changed: int = 0
     cancelled: int = 0
     amount: int = 0
+    dropped_days: int = 0
 
 
 def adjustment(

@@ -13,13 +13,23 @@ from typing import Final
 import msgspec
 
 from outlay.bills import kept
-from outlay.bills.charges import RESTATED, Charged, charge, reverse, standing_charges, taken_back
+from outlay.bills.charges import (
+    RESTATED,
+    Charged,
+    Standing,
+    amounts_by_day,
+    charge,
+    dropped_days,
+    reverse,
+    standing_charges,
+    taken_back,
+)
 from outlay.bills.groups import EXACT, BilledGroup, Grouping, days_of
 from outlay.bills.kept import FAR, KeptStatement
 from outlay.bills.matching import OF_CALLS
 from outlay.capture.statement_names import calls_named
 from outlay.capture.statements import BilledRow
-from outlay.clock import Clock, Instant, date_to_day, local_midnight
+from outlay.clock import Clock, Instant, date_to_day, day_to_date, local_day, local_midnight
 from outlay.errors import InvalidInput
 from outlay.ledger.store import LedgerStore, Statement, StatementLine
 from outlay.model import Basis, CostQuery, ExchangeRate
@@ -299,21 +309,34 @@ def _charge_all(
     """Charge what nothing else measured, and take back what earlier statements said otherwise."""
     store, now = taking.store, taking.now
     earlier = [each for each in kept.statements(store) if not set(each.providers).isdisjoint(document.providers)]
-    standing = standing_charges(store, document.providers, *_reach(document, earlier)) if earlier else {}
-    charging = [group for group in groups if not taking.metering.waits(group)]
+    span = _reach(document, earlier)
+    standing: dict[str, Standing] = {}
+    dropped: set[int] = set()
+    if earlier:
+        since, until = (local_midnight(day, taking.zone) for day in span)
+        standing = standing_charges(store, document.providers, since, until)
+        seen = amounts_by_day(((each.day_from, each.amount) for each in standing.values()), taking.zone)
+        dropped = dropped_days(store, document.providers, Basis.BILLED, span, taking.zone, seen)
+    charging = [group for group in groups if group.day not in dropped and not taking.metering.waits(group)]
     done = charge(store, statement, charging, standing, now)
+    done.conflicts += [
+        f"{day_to_date(day)}: retention dropped what was charged on that day; it stays as it was"
+        for day in sorted(dropped.intersection(group.day for group in groups))
+    ]
     if document.whole and standing:
         named = {group.name for group in charging}
-        reverse(store, taken_back(document, standing, named.__contains__), now, RESTATED, done)
+        gone = taken_back(document, standing, named.__contains__)
+        kept_back = (each for each in gone if local_day(each.day_from, taking.zone) not in dropped)
+        reverse(store, kept_back, now, RESTATED, done)
     return done
 
 
-def _reach(document: KeptStatement, earlier: Sequence[KeptStatement]) -> tuple[Instant, Instant]:
-    """The times in which an earlier statement may have charged what this one is about."""
+def _reach(document: KeptStatement, earlier: Sequence[KeptStatement]) -> tuple[int, int]:
+    """The days on which an earlier statement may have charged what this one is about."""
     near = [each for each in earlier if not set(each.months).isdisjoint(document.months)]
     first = min(each.day_from for each in (document, *near))
     after = max(each.day_to for each in (document, *near))
-    return local_midnight(first - 1, document.zone), local_midnight(after + 1, document.zone)
+    return first - 1, after + 1
 
 
 def _imported(taking: Taking, digest: str, done: Charged) -> ImportedStatement:
