@@ -57,6 +57,46 @@ def load_client_settings(environment: Mapping[str, str] | None = None) -> Client
     return ClientSettings(key=environment.get("OUTLAY_KEY") or None, spool=Path(folder).expanduser())
 
 
+class ReportFunctionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the AWS Lambda function that sends a report is told by its environment alone.
+
+    `report` are the fields of a report as in outlay.toml, less its recipients: mail goes by SES from `sender` to each
+    of `to`, a short text to the SNS `topic`. `key_secret` names the secret that holds the server's key.
+    """
+
+    ledger: str
+    report: dict[str, Any]
+    sender: str = ""
+    to: tuple[str, ...] = ()
+    topic: str = ""
+    key_secret: str = ""
+    region: str = "us-east-1"
+
+
+def load_report_function_settings(environment: Mapping[str, str] | None = None) -> ReportFunctionSettings:
+    """OUTLAY_LEDGER, OUTLAY_REPORT (JSON), OUTLAY_MAIL_FROM, OUTLAY_MAIL_TO (with commas), OUTLAY_TOPIC,
+    OUTLAY_KEY_SECRET. Raises InvalidInput `bad_config` naming what is missing or cannot be read.
+    """
+    environment = os.environ if environment is None else environment
+    ledger = environment.get("OUTLAY_LEDGER", "")
+    if not ledger:
+        raise InvalidInput("OUTLAY_LEDGER names no ledger", code="bad_config", field="OUTLAY_LEDGER")
+    try:
+        report = msgspec.json.decode(environment.get("OUTLAY_REPORT") or "{}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"OUTLAY_REPORT is no JSON object: {error}", code="bad_config") from error
+    to = environment.get("OUTLAY_MAIL_TO", "")
+    return ReportFunctionSettings(
+        ledger=ledger,
+        report=report,
+        sender=environment.get("OUTLAY_MAIL_FROM", ""),
+        to=tuple(one.strip() for one in to.split(",") if one.strip()),
+        topic=environment.get("OUTLAY_TOPIC", ""),
+        key_secret=environment.get("OUTLAY_KEY_SECRET", ""),
+        region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1",
+    )
+
+
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
     """Where files are kept that can be made again (XDG_CACHE_HOME)."""
     environment = os.environ if environment is None else environment

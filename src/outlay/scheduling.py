@@ -124,7 +124,9 @@ class LedgerSchedule(LedgerReports):
         """The settings of each recipient's channel."""
         settings: dict[str, Any] = {}
         for one in report.recipients:
-            if ADDRESSED in one:
+            if one in self.channel_settings:
+                settings[one] = self.channel_settings[one]
+            elif ADDRESSED in one:
                 if not self.mail_settings:
                     raise InvalidInput(
                         f'report {report.name}: mail to {one} needs [mail] with smtp = "smtps://…" and from',
@@ -132,8 +134,6 @@ class LedgerSchedule(LedgerReports):
                         field="recipients",
                     )
                 settings[one] = {**self.mail_settings, "to": one}
-            elif one in self.channel_settings:
-                settings[one] = self.channel_settings[one]
             else:
                 raise InvalidInput(
                     f"report {report.name}: {one} is no address of mail and no channel of [alerts.channels]",

@@ -18,7 +18,7 @@ from outlay.analytics.report import Report, Section
 from outlay.clock import Instant, Window, WindowName, day_to_date, local_day, to_instant, window_of, zone_info
 from outlay.errors import InvalidInput
 
-FORMS: Final = ("html", "markdown", "csv")
+FORMS: Final = ("html", "markdown", "csv", "xlsx")
 FIGURES: Final = ("Cost", "% of total", "Change", "Change %", "Calls")
 """The columns of a report's tables by group, of which a person may choose."""
 

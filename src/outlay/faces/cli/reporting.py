@@ -55,6 +55,9 @@ def report(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also to those who have got it.")] = False,
     sent: Annotated[bool, typer.Option("--sent", help="What was sent, and what was not.")] = False,
+    lambda_template: Annotated[
+        bool, typer.Option("--lambda-template", help="CloudFormation of a function of AWS that sends a report.")
+    ] = False,
     ledger: LedgerOption = None,
     png: PngOption = None,
     svg: SvgOption = None,
@@ -66,6 +69,11 @@ def report(
     """
     from outlay.reporting import BY
 
+    if lambda_template:
+        from outlay.faces.aws.report_lambda import template
+
+        sys.stdout.write(template())
+        return
     if send is not None or sent:
         from outlay.faces.cli.sending import send_report, show_sent
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from collections.abc import Mapping
+from contextlib import ExitStack
 from email.headerregistry import Address
 from email.message import EmailMessage, MIMEPart
 from email.utils import formatdate, make_msgid
@@ -36,8 +37,8 @@ class SmtpMail:
         several = to if isinstance(to, list | tuple) else [to]
         self._name = name
         self._parts = parts
-        self._from = _address(name, "from", fields.get("from"))
-        self._to = tuple(_address(name, "to", one) for one in several)
+        self._from = read_address(name, "from", fields.get("from"))
+        self._to = tuple(read_address(name, "to", one) for one in several)
 
     def __call__(self, message: Message) -> None:
         """Send it. Raises DeliveryFailed."""
@@ -59,14 +60,13 @@ class SmtpMail:
             server = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_SECONDS, context=ssl.create_default_context())
         else:
             server = smtplib.SMTP(host, port, timeout=TIMEOUT_SECONDS)
-        try:
+        with ExitStack() as unless_ready:
+            unless_ready.callback(server.close)
             if parts.scheme == "smtp+starttls":
                 server.starttls(context=ssl.create_default_context())
             if parts.username:
                 server.login(unquote(parts.username), unquote(parts.password or ""))
-        except BaseException:
-            server.close()
-            raise
+            unless_ready.pop_all()
         return server
 
 
@@ -97,7 +97,8 @@ def mail_of(message: Message, sender: Address, to: tuple[Address, ...]) -> Email
     return mail
 
 
-def _address(name: str, field: str, value: object) -> Address:
+def read_address(name: str, field: str, value: object) -> Address:
+    """An address of mail, with a name or without. Raises InvalidInput `bad_channel`."""
     if not isinstance(value, str) or "@" not in value or any(letter in value for letter in "\r\n"):
         raise _wrong(name, f"{field} is no address of mail")
     said, _, rest = value.rpartition("<")

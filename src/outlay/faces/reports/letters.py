@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from outlay.analytics.report import Report
 from outlay.budgets.alert_rules import Severity
 from outlay.budgets.alerts import Enclosure, Message
 from outlay.errors import InvalidInput
 from outlay.faces.reports.forms import csv_text, markdown
 
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
 
 def letter_of(report: Report, form: str) -> Message:
-    """The report in a form of `[reports.<name>]`. Raises InvalidInput `bad_report`."""
+    """The report in a form of `[reports.<name>]`. Raises InvalidInput `bad_report`, MissingExtra for xlsx."""
     if form == "html":
         from outlay.faces.reports.mail import message
 
@@ -19,6 +23,10 @@ def letter_of(report: Report, form: str) -> Message:
     files: tuple[Enclosure, ...] = ()
     if form == "csv":
         files = (Enclosure(name=f"{_file(report)}.csv", kind="text/csv", body=csv_text(report).encode()),)
+    elif form == "xlsx":
+        from outlay.faces.reports.workbook import xlsx
+
+        files = (Enclosure(name=f"{_file(report)}.xlsx", kind=XLSX, body=xlsx(report)),)
     elif form != "markdown":
         raise InvalidInput(f"form {form[:20]!r} is not known", code="bad_report", field="form")
     return Message(title=report.title, body=words, severity=Severity.INFO, files=files)
