@@ -1,8 +1,9 @@
 """The accounts of budgets on PostgreSQL: what each entry adds to those that cover it, in the entry's transaction.
 
-What a transaction does to accounts is gathered in a `Tally` and done at its end: all accounts are locked in the order
-of their keys, each change is made in the order in which it was asked for, and all are written by one statement. So
-two transactions never wait for each other in a circle, and a hot account is held as shortly as can be.
+What a transaction does to accounts is gathered in a `Tally` and done at its end by one function of the server, which
+locks all accounts in the order of their keys and makes each change in the order in which it was asked for. It is sent
+together with COMMIT. So two transactions never wait for each other in a circle, and a hot account is held as shortly
+as can be.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from outlay.ledger.codec import Decoder
 from outlay.ledger.names import NameBook
 from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import Connections, Meta, read_meta
-from outlay.ledger.postgres.statements import Connection, only, rows, run
+from outlay.ledger.postgres.statements import Connection, Statement, only, rows, run
 from outlay.ledger.postgres.waiting import Write
 from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, EntryKind, Limit, Outcome, Share
 from outlay.money import PICO_PER_MICRO
@@ -31,10 +32,6 @@ _LOOKED_AT_MAX: Final = 50_000
 _PAGE: Final = 1_000
 _ENDLESS: Final = 1 << 62
 _encode: Final = msgspec.json.Encoder().encode
-
-
-Statement = tuple[str, Sequence[object]]
-"""A named statement that gives no rows, and what is bound to it."""
 
 
 class _Known(NamedTuple):
@@ -78,46 +75,27 @@ class Tally:
         for share in shares:
             self.add(share, -share.amount, 0, at)
 
-    def apply(self, connection: Connection, also: Sequence[Statement] = ()) -> None:
-        """Do all of it; what `also` is to be written goes in the same round trip."""
-        kept = self._locked(connection)
-        told: list[_News] = []
-        for step in self._steps:
-            if isinstance(step, _News):
-                told.append(step)
-                continue
-            share = step.share
-            before = kept[share.key]
-            spent = before.spent + step.spent
-            kept[share.key] = Account(
-                committed=before.committed + step.committed, spent=spent, refusals=before.refusals + step.refusals
-            )
-            told += [
-                _News("mark", step.at, share.key, accounts.mark_name(mark), spent)
-                for mark in accounts.crossed(share.marks, before.spent, spent)
-            ]
-        written: list[Statement] = []
-        if kept:
-            rows_kept = [_account_row(key, account) for key, account in kept.items()]
-            written.append(("put_accounts", (_json(rows_kept),)))
-        if told:
-            written.append(("put_outbox", (_json([_news_row(news) for news in told]),)))
-        written += also
-        if written:
-            with connection.pipeline():
-                for name, bindings in written:
-                    run(connection, name, bindings)
+    def apply(self, connection: Connection) -> None:
+        """Do all of it now, where the transaction goes on to read what stands then."""
+        for name, bindings in self.statements():
+            run(connection, name, bindings)
 
-    def _locked(self, connection: Connection) -> dict[AccountKey, Account]:
+    def apply_last(self, connection: Connection) -> None:
+        """Do all of it with the transaction's COMMIT, so that a hot account is held for no round trip."""
+        connection.last += self.statements()
+
+    def statements(self) -> list[Statement]:
+        """What does all of it."""
+        if not self._steps:
+            return []
         shares = {step.share.key: step.share for step in self._steps if isinstance(step, _Change)}
-        if not shares:
-            return {}
         keys = sorted(shares)
-        asked = _json([key_row(shares[key]) for key in keys])
-        return {
-            keys[place]: account_rows.account_from(measures)
-            for place, *measures in rows(connection, "lock_accounts", (asked,))
-        }
+        places = {key: place for place, key in enumerate(keys)}
+        steps = [
+            _news_row(step) if isinstance(step, _News) else _change_row(step, places[step.share.key])
+            for step in self._steps
+        ]
+        return [("count", (_json([key_row(shares[key]) for key in keys]), _json(steps)))]
 
 
 def key_row(share: Share) -> tuple[str | int, ...]:
@@ -126,10 +104,14 @@ def key_row(share: Share) -> tuple[str | int, ...]:
     return (key.budget, key.scope, key.subject, key.window, share.window_name, share.from_at, share.to_at)
 
 
-def _account_row(key: AccountKey, account: Account) -> tuple[str | int, ...]:
-    committed = divmod(account.committed, PICO_PER_MICRO)
-    spent = divmod(account.spent, PICO_PER_MICRO)
-    return (key.budget, key.scope, key.subject, key.window, *committed, *spent, account.refusals)
+def _change_row(change: _Change, place: int) -> tuple[object, ...]:
+    marks = [
+        (accounts.mark_name(mark), *divmod(mark.amount, PICO_PER_MICRO))
+        for mark in change.share.marks
+        if not mark.forecast
+    ]
+    committed, spent = divmod(change.committed, PICO_PER_MICRO), divmod(change.spent, PICO_PER_MICRO)
+    return (place, *committed, *spent, change.refusals, change.at, marks)
 
 
 def _news_row(news: _News) -> tuple[str | int, ...]:
@@ -177,7 +159,7 @@ class Accounts:
         """Count entries that were just written; for `writing.amend`."""
         tally = Tally()
         self.count(write, tally, entries)
-        tally.apply(write.connection)
+        tally.apply_last(write.connection)
 
     def count(
         self, write: Write, tally: Tally, entries: Sequence[Entry], held: Sequence[Share] = (), *, free: bool = False

@@ -144,7 +144,7 @@ class PostgresBudgets:
             tally.add(share, 0, 0, one.at, refusals=1)
 
         def work(connection: Connection, _: Meta) -> None:
-            tally.apply(connection)
+            tally.apply_last(connection)
             for one in sorted(refusals, key=lambda one: one.refusal.limit.key.budget):
                 budget = one.refusal.limit.key.budget
                 (number,) = only(connection, "count_refusal", (budget,))

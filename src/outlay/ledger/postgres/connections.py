@@ -30,7 +30,6 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from outlay.errors import LedgerBusy, LedgerClosed, LedgerCorrupt, LedgerError, OpenedBeforeFork
-from outlay.ledger.dialect import Row
 from outlay.ledger.postgres.failures import lost, translate, undone
 from outlay.ledger.postgres.statements import Connection, first, only, run, sql
 
@@ -86,12 +85,6 @@ def _adapters() -> AdaptersMap:
     return adapters
 
 
-class Client(psycopg.Connection[Row]):
-    """A connection to the server, numbered at random: under its number it says which of its transactions landed."""
-
-    number: int
-
-
 def shown(url: str) -> str:
     """An address without its password, for messages."""
     parts = urlsplit(url)
@@ -110,7 +103,7 @@ class Connections:
         self.number = next(_numbers)
         self._pid = os.getpid()
         self._closed = False
-        self._idle: list[Client] = []
+        self._idle: list[Connection] = []
         self._new_locks()
         _OPEN.add(self)
         self._finalizer = weakref.finalize(self, _close_kept, self._pid, self._idle)
@@ -141,7 +134,7 @@ class Connections:
                 raise _Restored
             result = work(connection, meta)
             try:
-                connection.execute("COMMIT")
+                _commit(connection)
             except psycopg.Error as error:
                 if not lost(error):
                     raise
@@ -223,9 +216,9 @@ class Connections:
                 f"{self.address} was open when C code forked this process; open it again after the fork"
             )
 
-    def connect(self) -> Client:
+    def connect(self) -> Connection:
         """A connection of its own, not of the pool. Raises psycopg.Error."""
-        connection = Client.connect(
+        connection = Connection.connect(
             self._url,
             autocommit=True,  # Transactions are begun and ended by name, in as few round trips as they need.
             prepare_threshold=None,
@@ -244,7 +237,7 @@ class Connections:
         return connection
 
     @contextmanager
-    def borrowing(self) -> Iterator[Client]:
+    def borrowing(self) -> Iterator[Connection]:
         """A connection that no other thread uses meanwhile; a transaction left open is rolled back."""
         connection = self._take()
         try:
@@ -252,7 +245,7 @@ class Connections:
         finally:
             self._give(connection)
 
-    def _take(self) -> Client:
+    def _take(self) -> Connection:
         self.check()
         with self._gate:
             while self._forking or self._busy >= CONNECTIONS_MAX:
@@ -266,7 +259,7 @@ class Connections:
             undo.pop_all()
         return connection
 
-    def _give(self, connection: Client) -> None:
+    def _give(self, connection: Connection) -> None:
         sound = _rolled_back(connection)
         with self._gate:
             keep = sound and len(self._idle) < _IDLE_MAX and not self._closed
@@ -353,13 +346,25 @@ def _meta(row: tuple[Any, ...] | None) -> Meta:
     return Meta(*row)
 
 
-def _begin(connection: Client, alone: bool) -> Meta:
+def _begin(connection: Connection, alone: bool) -> Meta:
     """Begin a write transaction: one round trip. Each of its statements sees what was committed before it."""
-    text = sql("begin_alone" if alone else "begin_writing")
-    cursor = connection.execute(text.replace("{client}", str(connection.number)))
+    connection.last = []
+    text = sql("begin_writing").replace("{client}", str(connection.number)).replace("{alone}", str(alone).lower())
+    cursor = connection.execute(text)
     while cursor.nextset():
         pass
     return _meta(cursor.fetchone())
+
+
+def _commit(connection: Connection) -> None:
+    """Run what was left to the last with COMMIT, in one round trip: what it locks is held no longer."""
+    if not connection.last:
+        connection.execute("COMMIT")
+        return
+    with connection.pipeline():
+        for name, bindings in connection.last:
+            run(connection, name, bindings)
+        connection.execute("COMMIT")
 
 
 def _begin_reading(connection: Connection, seconds_max: float) -> None:
@@ -394,7 +399,7 @@ def _rolled_back(connection: Connection) -> bool:
     return True
 
 
-def _close_kept(pid: int, idle: list[Client]) -> None:
+def _close_kept(pid: int, idle: list[Connection]) -> None:
     if os.getpid() != pid:
         return
     for connection in idle:

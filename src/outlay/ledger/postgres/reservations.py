@@ -35,7 +35,7 @@ from outlay.ledger.budget_store import (
 from outlay.ledger.names import NameBook
 from outlay.ledger.postgres.accounts import Accounts, Tally, key_row
 from outlay.ledger.postgres.connections import Connections, Meta
-from outlay.ledger.postgres.statements import Connection, first, only, rows, run
+from outlay.ledger.postgres.statements import Connection, Statement, first, only, rows, run
 from outlay.ledger.postgres.waiting import Write
 from outlay.ledger.postgres.writing import (
     amend_within,
@@ -102,14 +102,24 @@ class _Group:
         self.endings.append(_Ending(kept.id, state, root, encode_shares(()) if nowhere_held else None))
 
     def apply(self) -> None:
-        """Write all of it."""
+        """Write all of it now, where the transaction goes on to read what stands then."""
+        for name, bindings in self._statements():
+            run(self.write.connection, name, bindings)
+
+    def apply_last(self) -> None:
+        """Write all of it with the transaction's COMMIT."""
+        self.write.connection.last += self._statements()
+
+    def _statements(self) -> list[Statement]:
+        if not self.endings:
+            return self.tally.statements()
         bound = (
             [one.id for one in self.endings],
             [STATE_NUMBERS[one.state] for one in self.endings],
             [one.root for one in self.endings],
             [one.shares for one in self.endings],
         )
-        self.tally.apply(self.write.connection, [("end_reservations", bound)] if self.endings else ())
+        return [("end_reservations", bound), *self.tally.statements()]
 
 
 class Reservations:
@@ -175,12 +185,18 @@ class Reservations:
             return []
 
         def work(write: Write) -> list[Settled]:
-            return [settled for group in _apart(settlements) for settled in self._settle(write, group)]
+            *before, group = _apart(settlements)
+            settled = []
+            for one in before:
+                settled += self._settle(write, one, _Group.apply)
+            return settled + self._settle(write, group, _Group.apply_last)
 
         with storable([one.entry for one in settlements]):
             return self._write(work, epoch)
 
-    def _settle(self, write: Write, settlements: Sequence[Settling]) -> list[Settled]:
+    def _settle(
+        self, write: Write, settlements: Sequence[Settling], apply: Callable[[_Group], None]
+    ) -> list[Settled]:
         """Settle reservations, each once."""
         kept = _locked(write.connection, [one.id for one in settlements])
         group = _Group(write)
@@ -203,7 +219,7 @@ class Reservations:
                 settled.append(self._settle_late(group, reservation, one.entry))
             else:
                 settled.append(self._settle_again(group, reservation, one.entry))
-        group.apply()
+        apply(group)
         return settled
 
     def _settle_held(self, group: _Group, kept: _Kept, entry: Entry, result: Appended) -> Settled:
@@ -294,7 +310,7 @@ class Reservations:
             if kept.state is ReservationState.OPEN:
                 group.tally.let_go(kept.shares, now)
                 group.end(kept, ReservationState.RELEASED, None)
-            group.apply()
+            group.apply_last()
             return Settled(code=code)
 
         return self._write(work)

@@ -23,7 +23,19 @@ MONTH: str = (
     "(extract(year FROM date '1970-01-01' + day) * 12 + extract(month FROM date '1970-01-01' + day))::integer - 1"
 )
 
-Connection = psycopg.Connection[Row]
+Statement = tuple[str, Sequence[object]]
+"""A named statement whose rows nobody reads, and what is bound to it."""
+
+
+class Connection(psycopg.Connection[Row]):
+    """A connection to the server, numbered at random: under its number it says which of its transactions landed.
+
+    What is put into `last` is run with the COMMIT of a write transaction.
+    """
+
+    number: int
+    last: list[Statement]
+
 
 _AT_A_TIME: Final = 5_000
 _MARK: Final = re.compile(r"\?(\d*)")

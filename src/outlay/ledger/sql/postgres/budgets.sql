@@ -1,5 +1,5 @@
 -- Every statement about budgets, accounts and reservations, each under its name.
--- Locks are taken in one order: reservations by id, names, identities, accounts by key, then the rest.
+-- Locks are taken in one order: reservations by id, names, identities, the rest, accounts by key.
 
 -- name: budgets_changed
 SELECT coalesce(max(changed), 0) FROM budget
@@ -63,16 +63,8 @@ WHERE seq > ? AND seq <= ? AND coalesce(counted_at, occurred_from) >= ? ORDER BY
 SELECT committed_micro, committed_pico, spent_micro, spent_pico, refusals
 FROM account WHERE budget = ? AND scope = ? AND subject = ? AND "window" = ?
 
--- name: lock_accounts
-SELECT place, committed_micro, committed_pico, spent_micro, spent_pico, refusals FROM lock_accounts_1(?::jsonb)
-
--- name: put_accounts
-UPDATE account SET
-    committed_micro = (new.row->>4)::bigint, committed_pico = (new.row->>5)::integer,
-    spent_micro = (new.row->>6)::bigint, spent_pico = (new.row->>7)::integer, refusals = (new.row->>8)::bigint
-FROM jsonb_array_elements(?::jsonb) AS new (row)
-WHERE account.budget = new.row->>0 AND account.scope = new.row->>1
-    AND account.subject = new.row->>2 AND account."window" = new.row->>3
+-- name: count
+SELECT count_1(?::jsonb, ?::jsonb)
 
 -- name: accounts_of
 SELECT subject, "window", window_name, committed_micro, committed_pico, spent_micro, spent_pico, refusals
@@ -169,12 +161,6 @@ SELECT id, shares FROM reservation
 
 -- name: put_shares
 UPDATE reservation SET shares = ?2 WHERE id = ?1
-
--- name: put_outbox
-INSERT INTO outbox (kind, at, budget, scope, subject, "window", what, amount_micro, amount_pico)
-SELECT row->>0, (row->>1)::bigint, row->>2, row->>3, row->>4, row->>5, row->>6, (row->>7)::bigint, (row->>8)::integer
-FROM jsonb_array_elements(?::jsonb) WITH ORDINALITY AS told (row, n) ORDER BY n
-ON CONFLICT DO NOTHING
 
 -- name: outbox
 SELECT number, kind, at, budget, scope, subject, "window", what, amount_micro, amount_pico FROM outbox WHERE number > ?

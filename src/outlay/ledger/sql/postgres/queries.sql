@@ -11,33 +11,8 @@ pricing, calls, micro, pico, lines, body
 -- The statement after it sees what the holder committed.
 -- name: begin_writing
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SET LOCAL search_path = outlay, pg_temp;
-SET LOCAL jit = off;
 SET LOCAL statement_timeout = '60s';
-SET LOCAL idle_in_transaction_session_timeout = '60s';
-SELECT pg_advisory_xact_lock_shared(1333097836, 0);
-WITH own AS (
-    INSERT INTO landed (client, xact, at)
-    SELECT {client}, xact_offset + pg_current_xact_id()::text::bigint, now() FROM meta
-    ON CONFLICT (client) DO UPDATE SET xact = excluded.xact, at = excluded.at
-    RETURNING xact
-)
-SELECT epoch, folded_xact, folded_seq, horizon, oldest, own.xact FROM meta, own
-
--- name: begin_alone
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-SET LOCAL search_path = outlay, pg_temp;
-SET LOCAL jit = off;
-SET LOCAL statement_timeout = '60s';
-SET LOCAL idle_in_transaction_session_timeout = '60s';
-SELECT pg_advisory_xact_lock(1333097836, 0);
-WITH own AS (
-    INSERT INTO landed (client, xact, at)
-    SELECT {client}, xact_offset + pg_current_xact_id()::text::bigint, now() FROM meta
-    ON CONFLICT (client) DO UPDATE SET xact = excluded.xact, at = excluded.at
-    RETURNING xact
-)
-SELECT epoch, folded_xact, folded_seq, horizon, oldest, own.xact FROM meta, own
+SELECT epoch, folded_xact, folded_seq, horizon, oldest, number FROM outlay.begin_writing_1({client}, {alone})
 
 -- The lock lets no partition be dropped between the first statement's view and the last's.
 -- name: begin_reading
