@@ -35,6 +35,7 @@ from outlay.faces.server.pages.components import (
     filled,
     share,
 )
+from outlay.faces.server.pages.headline import OF_RULES
 from outlay.faces.server.pages.overview import quoted
 from outlay.faces.server.pages.visit import Page, Visit, address
 
@@ -44,8 +45,6 @@ WINDOWS_AHEAD: Final = ("day", "week", "month", "quarter", "year")
 """Those that are forecast."""
 
 EACH: Final = ("", "user", "customer", "team", "project", "feature", "job", "environment")
-OF_RULES: Final = "alert:"
-"""What the name of a budget begins with that is an alert rule's."""
 
 
 async def budgets(visit: Visit) -> Response:

@@ -350,6 +350,11 @@ def columns(*titles: str) -> tuple[Column, ...]:
     return tuple(Column(title.lstrip(">~"), right=">" in title[:2], minor="~" in title[:2]) for title in titles)
 
 
+def calls_said(count: int) -> str:
+    """How many calls, in words."""
+    return "1 call" if count == 1 else f"{count:,} calls"
+
+
 def share(part: Decimal, whole: Decimal) -> Decimal:
     """A part in percent of a whole, 0 of nothing."""
     return part * 100 / whole if whole > 0 else Decimal(0)
@@ -358,7 +363,7 @@ def share(part: Decimal, whole: Decimal) -> Decimal:
 def change_of(after: Decimal, before: Decimal, *, rise: Tone = "bad", fall: Tone = "good") -> Percent | str:
     """By how much something changed in percent; `new` where there was nothing before."""
     if before == 0:
-        return "new" if after else "none"
+        return "new" if after else ""
     value = (after - before) * 100 / before
     return Percent(value, signed=True, tone=rise if value > 0 else fall if value < 0 else "")
 

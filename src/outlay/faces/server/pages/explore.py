@@ -370,8 +370,8 @@ async def receipt(visit: Visit) -> Response:
     blocks = [
         Cards(
             [
-                Card(title="What it cost, line by line", blocks=[table], span=8),
-                Card(title="The call", blocks=[Facts(facts)], span=4),
+                Card(title="What it cost, line by line", blocks=[table]),
+                Card(title="The call", blocks=[Facts(facts)]),
                 Card(
                     title="Versions",
                     note="nothing is edited: a correction is a reversal and a new entry",

@@ -23,7 +23,6 @@ from outlay.faces.server.pages.components import (
     Choice,
     Choices,
     Count,
-    Figure,
     Figures,
     Link,
     Live,
@@ -34,11 +33,11 @@ from outlay.faces.server.pages.components import (
     Table,
     change_of,
     columns,
-    filled,
     share,
     total_of,
 )
 from outlay.faces.server.pages.drawing import checked_step
+from outlay.faces.server.pages.headline import fullest_budget, leading
 from outlay.faces.server.pages.visit import Page, Period, Visit, address, period_named
 
 SPLITS: Final = ("provider", "service", "feature", "project", "customer", "team", "user", "environment")
@@ -68,7 +67,7 @@ async def overview(visit: Visit) -> Response:
     period, split = visit.period(), _split(visit)
     month = period_named("month", visit.today)
     figures, used, standing, alerts, place = await asyncio.gather(
-        _figures(visit, month), _used(visit, period), _budgets(visit), _alerts(visit), visit.ask.place()
+        leading(visit, month), _used(visit, period), fullest_budget(visit), _alerts(visit), visit.ask.place()
     )
     blocks: list[Any] = [Figures([*figures, *standing]), *alerts]
     blocks.append(
@@ -90,7 +89,7 @@ async def overview(visit: Visit) -> Response:
                 Card(
                     title="What changed yesterday, and why",
                     part=address("/parts/changes", visit.where()),
-                    height=300,
+                    height=400,
                     more=Link("Compare", "/compare"),
                     span=6,
                 ),
@@ -241,92 +240,6 @@ def into(visit: Visit, keys: Mapping[str, str | None], period: Period, **more: s
     )
 
 
-# --- the numbers that the page leads with
-
-
-async def _figures(visit: Visit, month: Period) -> list[Figure]:
-    last = period_named("last-month", visit.today)
-    found, ahead, hours = await asyncio.gather(
-        visit.ask.get("/v1/costs", *visit.where(), by="day", since=last.since, until=month.until),
-        visit.ask.get("/v1/forecast", *visit.where(), window="month"),
-        visit.ask.get(
-            "/v1/costs", *visit.where(), by="hour", since=visit.today - timedelta(days=1), until=month.until
-        ),
-    )
-    costs = {row["keys"]["day"]: Decimal(row["cost"]) for row in found["rows"]}
-    today, yesterday = (costs.get(str(visit.today - timedelta(days=back)), Decimal(0)) for back in (0, 1))
-    before = costs.get(str(visit.today - timedelta(days=2)), Decimal(0))
-    spent = sum((cost for day, cost in costs.items() if day >= str(month.since)), Decimal(0))
-    so_far = [cost for day, cost in costs.items() if day < str(month.since)]
-    calls = sum(row["events"] for row in found["rows"] if row["keys"]["day"] == str(visit.today))
-    projected, span = ahead["total"], next((one for one in ahead["total"]["intervals"] if one["level"] == 80), None)
-    between = (
-        f"80 %: {visit.amount(span['low']).shown} to {visit.amount(span['high']).shown}"
-        if span
-        else projected["learned"]
-    )
-    latest = hours["rows"][-1] if hours["rows"] else None
-    return [
-        Figure(
-            label="Today",
-            value=visit.amount(today),
-            note=f"so far, in {calls:,} calls",
-            href=address("/explore", [("period", "today")]),
-            id="today",
-        ),
-        Figure(
-            label="Yesterday",
-            value=visit.amount(yesterday),
-            change=change_of(yesterday, before),
-            note="against the day before",
-            href=address("/compare", [("period", "yesterday")]),
-            id="yesterday",
-        ),
-        Figure(
-            label="This month",
-            value=visit.amount(spent),
-            note=Several(("last month", visit.amount(sum(so_far, Decimal(0))))),
-            href=address("/explore", [("period", "month")]),
-            id="month",
-        ),
-        Figure(
-            label="Month's end, projected",
-            value=visit.amount(projected["total"]),
-            note=between,
-            href="/forecast",
-            id="projected",
-        ),
-        Figure(
-            label="Per hour, latest",
-            value=visit.amount(latest["cost"] if latest else "0"),
-            note=f"in {latest['events']:,} calls" if latest else "no calls since yesterday",
-            href=address("/explore", [("period", "today"), ("by", "hour")]),
-            id="hour",
-        ),
-    ]
-
-
-async def _budgets(visit: Visit) -> list[Figure]:
-    """The fullest budget in money, as the page's last figure."""
-    found = (await visit.ask.get("/v1/budgets"))["budgets"]
-    known = [one for one in found if one["percent"] is not None and not one["budget"].startswith("alert:")]
-    if not known:
-        return [Figure(label="Budgets", value="none", note=Link("Set the first one", "/budgets"), id="budget")]
-    fullest = max(known, key=lambda one: Decimal(one["percent"]))
-    percent = Decimal(fullest["percent"])
-    name = fullest["budget"] + (f" · {fullest['subject']}" if fullest["subject"] else "")
-    return [
-        Figure(
-            label="Fullest budget",
-            value=Percent(percent),
-            bar=Bar(((percent, filled(percent)),), f"{percent} % of {name} is used"),
-            note=f"{name}, {fullest['window']}",
-            href=f"/budgets/{fullest['budget']}",
-            id="budget",
-        )
-    ]
-
-
 async def _alerts(visit: Visit) -> list[Any]:
     if not visit.sees_all:
         return []
@@ -436,7 +349,7 @@ def _top(visit: Visit, by: str, period: Period) -> Card:
         title=f"Top {by}s",
         note=period.label,
         part=address("/parts/top", [*visit.where(), *_days(period), ("by", by)]),
-        height=300,
+        height=280,
         more=Link("All", "/jobs" if by == "job" else address("/explore", [*name, ("by", by)])),
         span=6,
     )

@@ -10,7 +10,6 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from outlay.errors import InvalidInput, NotFound
-from outlay.faces.server.pages.budgets import OF_RULES
 from outlay.faces.server.pages.components import (
     NONE,
     Badge,
@@ -27,12 +26,14 @@ from outlay.faces.server.pages.components import (
     Link,
     Percent,
     Table,
+    calls_said,
     columns,
     filled,
     folded,
     share,
 )
 from outlay.faces.server.pages.explore import calls_table
+from outlay.faces.server.pages.headline import OF_RULES
 from outlay.faces.server.pages.overview import quoted, spend_chart, table_of
 from outlay.faces.server.pages.visit import Page, Period, Visit, address, period_named
 
@@ -188,13 +189,13 @@ def _spent(visit: Visit, day: Mapping[str, Any], month: Mapping[str, Any]) -> li
         Figure(
             label="Today",
             value=visit.amount(day["total"]["cost"]),
-            note=f"{day['total']['events']:,} calls",
+            note=calls_said(day["total"]["events"]),
             id="today",
         ),
         Figure(
             label="This month",
             value=visit.amount(month["total"]["cost"]),
-            note=f"{month['total']['events']:,} calls",
+            note=calls_said(month["total"]["events"]),
             id="month",
         ),
     ]

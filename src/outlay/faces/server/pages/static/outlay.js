@@ -142,7 +142,11 @@ function live(box) {
   const list = box.querySelector("ol");
   const said = box.querySelector("p");
   const source = new EventSource(box.dataset.live);
-  const money = (text, currency) => new Intl.NumberFormat("en", { style: "currency", currency, maximumSignificantDigits: 4 }).format(Number(text));
+  const money = (text, currency) => {
+    const number = Number(text);
+    const digits = number >= 1 || !number ? 2 : number >= 0.01 ? 4 : 6;
+    return new Intl.NumberFormat("en", { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits }).format(number);
+  };
   source.addEventListener("receipts", (event) => {
     const told = JSON.parse(event.data);
     said.textContent = told.more ? `and ${told.more} more` : "";
