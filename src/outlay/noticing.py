@@ -48,7 +48,7 @@ _CALENDAR: Final = ("day", "week", "month", "quarter", "year")
 class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
     """What one provider's service was billed and charged in a period, as reconciling notes it.
 
-    Amounts are decimal text; `difference` is billed less charged.
+    Amounts are decimal text; `difference` is billed less charged, and `causes` are its parts.
     """
 
     period: str
@@ -57,6 +57,7 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
     charged: str = "0"
     billed: str = "0"
     difference: str = "0"
+    causes: dict[str, str] = {}
 
 
 class _Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +139,7 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
             kept = self.store.put_note(_TOLD, key, body, expects=self.store.note(_TOLD, key), at=now, live=False)
 
     def _drifts(self, book: RuleBook, rule: AlertRule, now: Instant) -> Iterator[Alert]:
-        for body in self.store.notes(RECONCILIATION):
+        for body in self.store.notes(RECONCILIATION, live_only=True):
             found = msgspec.json.decode(body, type=Reconciled)
             charged, billed = decimal_to_pico(found.charged), decimal_to_pico(found.billed)
             named = {"provider": found.provider, "service": found.service}
@@ -213,6 +214,7 @@ def _drift(book: RuleBook, rule: AlertRule, found: Reconciled, sides: tuple[int,
         raised_at=now,
         subject=named,
         window=found.period,
+        causes=tuple(f"{name} {amount}" for name, amount in list(found.causes.items())[:CAUSES_MAX]),
         link=book.link,
         owner=rule.owner,
     )

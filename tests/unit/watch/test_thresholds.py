@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 import outlay
 from outlay.budgets.alerts import Alert, Message
+from outlay.capture.statements import BilledRow
 from outlay.clock import FrozenClock
 from outlay.noticing import RECONCILIATION
 from outlay.pricing.catalogue import content_id, decode, encode, pack_services, unpack_services
@@ -256,6 +257,27 @@ def test_a_bill_that_says_something_else_than_the_ledger_is_told_once() -> None:
             "bills: aws lambda was billed $102.00 for 2026-02, the ledger says $100.00",
         ]
         assert len(raised(ledger)) == 2
+
+
+def test_what_reconciling_finds_is_what_a_rule_about_bills_tells() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("bills", kind="drift")
+        spend(ledger, "100", provider="aws", service="lambda", time="2026-03-09T10:00:00Z")
+        row = BilledRow(
+            date=datetime(2026, 3, 9, tzinfo=UTC).date(),
+            service="lambda",
+            resource="f",
+            cost="110",
+            quantity="1",
+            unit="requests",
+            provider="aws",
+        )
+        ledger.import_statement([row], source="bill.csv", metered=["lambda"])
+        ledger.reconcile(provider="aws")
+        (alert,) = raised(ledger)
+    assert alert.title.startswith("bills: aws lambda was billed $110.00 for ")
+    assert alert.title.endswith(", the ledger says $100.00")
+    assert alert.causes
 
 
 def test_a_catalogue_price_that_changes_is_told_for_what_is_in_use() -> None:
