@@ -223,3 +223,29 @@ def test_a_cheaper_service_is_called_where_the_budget_says_downgrade(gateway: Ga
     assert answer.status_code == 200
     assert answer.headers["x-outlay-rewritten"] == "model=gpt-4o-mini"
     assert gateway.playback.requests[0].json == {**BODY, "model": "gpt-4o-mini"}
+
+
+def test_a_cheaper_service_is_called_where_the_path_names_it(gateway: Gatewayed) -> None:
+    gateway.ledger.budget(
+        "day", limit="0.0005", window="day", action="downgrade", downgrade_to=["gemini-2.5-flash-lite"]
+    )
+    gateway.playback.play(whole({"candidates": [], "usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 1}}))
+    body = {"contents": [{"parts": [{"text": "Hello"}]}], "generationConfig": {"maxOutputTokens": 100}}
+    answer = _post(gateway, "google/v1beta/models/gemini-2.5-pro:generateContent", body)
+    assert answer.headers["x-outlay-rewritten"] == "model=gemini-2.5-flash-lite"
+    assert gateway.playback.requests[0].path == "/v1beta/models/gemini-2.5-flash-lite:generateContent"
+
+
+UNREADABLE = {
+    "cut": b'{"model": "gpt-4o", "messages": [',
+    "in another encoding": json.dumps(BODY).encode("utf-16"),
+    "with a mark before it": b"\xef\xbb\xbf" + json.dumps(BODY).encode(),
+    "too deep": b'{"model": "gpt-4o", "messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_body_that_cannot_be_read_is_refused_since_it_cannot_be_bounded(gateway: Gatewayed, content: bytes) -> None:
+    answer = _post(gateway, "openai/v1/chat/completions", content)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_json")
+    assert gateway.playback.requests == []

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.cassettes import Exchange, exchanges
-from tests.gateway.conftest import NAMES, Gatewayed
+from tests.gateway.conftest import NAMES, Gatewayed, gatewayed
 from tests.gateway.test_budgets import BODY, CHAT, DELTA, STOP
 from tests.instrument.sdk_calls import close
 from tests.playback_server import Answer, events, recorded, whole
@@ -129,6 +129,24 @@ def test_work_that_is_looked_at_later_settles_the_call_that_began_it(gateway: Ga
     assert receipt.event.call_key == "replicate:p1"
     (status,) = gateway.ledger.budgets("day")
     assert status.reserved == 0
+
+
+def test_work_that_one_gateway_began_is_settled_by_another(gateway: Gatewayed) -> None:
+    gateway.ledger.budget("day", limit="1.00", window="day", action="refuse", unbounded="allow")
+    begun = {"id": "p2", "version": "v", "status": "starting", "model": "black-forest-labs/flux-schnell", "input": {}}
+    ended = {**begun, "status": "succeeded", "output": ["https://x/1"], "metrics": {"predict_time": 2.5}}
+    gateway.playback.play(whole(begun, status=201), whole(ended))
+    path = "/v1/models/black-forest-labs/flux-schnell/predictions"
+    made = httpx.post(gateway.url("replicate") + path, json={"input": {"prompt": "a cat"}})
+    gateway.settled()
+    there = {"replicate": {"url": gateway.playback.url}}
+    with gatewayed(gateway.ledger, upstreams=there) as other:
+        for _ in range(2):
+            assert httpx.get(other.url("replicate") + "/v1/predictions/p2").json() == ended
+            other.settled()
+    (receipt,) = gateway.events()
+    assert receipt.event.id == made.headers["x-outlay-receipt"]
+    assert (receipt.event.call_key, receipt.event.status) == ("replicate:p2", "ok")
 
 
 def test_a_list_of_models_costs_nothing_and_leaves_nothing(gateway: Gatewayed) -> None:

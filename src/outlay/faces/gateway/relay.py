@@ -24,7 +24,7 @@ from outlay.faces.gateway.settings import GatewaySettings
 from outlay.faces.gateway.targets import Target, read_target
 from outlay.faces.gateway.upstreams import Upstream, Upstreams
 from outlay.faces.gateway.vault import Vault
-from outlay.faces.server.limits import Disconnected, Receive, Send, read_body, unpack
+from outlay.faces.server.limits import BadRequest, Disconnected, Receive, Send, read_body, unpack
 from outlay.faces.server.logs import say
 from outlay.faces.server.settings import ServerSettings
 from outlay.faces.server.state import ServerState
@@ -148,12 +148,16 @@ class Gateway:
         encoding = headers.get(b"content-encoding", b"").strip().lower().decode("latin-1")
         if encoding and encoding != "identity":
             content = await asyncio.to_thread(unpack, content, encoding, self._limits)
-        if headers.get(b"content-type", b"")[:19].lower().startswith(b"multipart/form-data"):
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind == b"multipart/form-data":
             return await asyncio.to_thread(request_of, content), False
         try:
             body = _decode(content) if len(content) <= _ASIDE_BYTES else await asyncio.to_thread(_decode, content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return {}, False  # The upstream says what is wrong with it.
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if kind and not kind.endswith(b"json"):
+                return {}, False  # Sound, a picture, a text: its address tells what it may cost.
+            # What cannot be read cannot be bounded, and an upstream may read it in a way of its own.
+            raise BadRequest("the body is not JSON in UTF-8", code="bad_json") from error
         return (body, True) if isinstance(body, dict) else ({}, False)
 
     @property
@@ -249,8 +253,11 @@ class Passage:
         headers = passing.returned(answer.headers)
         if held.costs:
             headers.append((b"x-outlay-receipt", held.id.encode()))
-        if rewrites:
-            headers.append((b"x-outlay-rewritten", ", ".join(one.said for one in rewrites).encode()))
+        said = [one.said for one in rewrites]
+        if held.taken is not None and held.taken.downgraded_from is not None and "model" not in order.body:
+            said.append(f"model={held.taken.ask.event.service}")  # In its path.
+        if said:
+            headers.append((b"x-outlay-rewritten", ", ".join(said).encode()))
         told = exchange.headers
         keeper = exchange.keeper = Keeper(told.get("content-type", ""), told.get("content-encoding", ""))
         exchange.over = False
