@@ -14,7 +14,7 @@ import tempfile
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
@@ -141,28 +141,43 @@ def unfiltered(raw: bytes, length: int) -> list[bytes]:
         if kind == 2:
             line = bytearray((one + up) & 255 for one, up in zip(line, above, strict=True))
         elif kind:
-            for place in range(length):
-                left = line[place - 3] if place >= 3 else 0
-                corner = above[place - 3] if place >= 3 else 0
-                line[place] = (line[place] + predicted(kind, left, above[place], corner)) & 255
+            corners = bytes(3) + above[:-3]
+            expect = EXPECTING[kind]
+            lefts = bytearray(3)
+            for place, (one, up, corner) in enumerate(zip(line, above, corners, strict=True)):
+                told = (one + expect(lefts[place], up, corner)) & 255
+                line[place] = told
+                lefts.append(told)
         lines.append(bytes(line))
         above = line
     return lines
 
 
-def predicted(kind: int, left: int, up: int, corner: int) -> int:
-    """What PNG's filters "left", "mean" and "Paeth" expect of a byte."""
-    if kind == 1:
+def _paeth(left: int, up: int, corner: int) -> int:
+    """That of the three neighbours which is nearest to where the first two lead from the third."""
+    if left == corner:
+        return up
+    if up == corner:
         return left
-    if kind == 3:
-        return (left + up) // 2
     guess = left + up - corner
-    return min((left, up, corner), key=lambda one: abs(guess - one))
+    by_left, by_up, by_corner = abs(guess - left), abs(guess - up), abs(guess - corner)
+    if by_left <= by_up and by_left <= by_corner:
+        return left
+    return up if by_up <= by_corner else corner
 
 
-def nearest(colour: tuple[int, ...], table: list[tuple[int, ...]]) -> int:
+EXPECTING: dict[int, Callable[[int, int, int], int]] = {
+    1: lambda left, up, corner: left,
+    3: lambda left, up, corner: (left + up) // 2,
+    4: _paeth,
+}
+"""What PNG's filters expect of a byte by its neighbours."""
+
+
+def nearest(colour: tuple[int, int, int], table: Sequence[tuple[int, int, int]]) -> int:
     """The place of the colour that is least far away."""
-    distances = [sum((one - other) ** 2 for one, other in zip(colour, known, strict=True)) for known in table]
+    red, green, blue = colour
+    distances = [(red - one) ** 2 + (green - two) ** 2 + (blue - three) ** 2 for one, two, three in table]
     return distances.index(min(distances))
 
 

@@ -19,6 +19,7 @@ from outlay.faces.server.pages.components import (
     Bar,
     Card,
     Cards,
+    Chart,
     Choice,
     Choices,
     Count,
@@ -115,7 +116,19 @@ async def explore(visit: Visit) -> Response:
         Card(title=f"By {by}", note=period.label, blocks=folded(_table(visit, found, before, by, period), 30)),
         await _saved(visit),
     ]
+    meter = visit.query.get("where.meter", "")
+    if meter:
+        blocks.insert(-2, _used(visit, meter, period))
     return visit.page("Explore", blocks, lead=period.label)
+
+
+def _used(visit: Visit, meter: str, period: Period) -> Card:
+    """Money above how much of a meter was used: whether it is more, or dearer."""
+    rest = [pair for pair in visit.where() if pair[0] != "where.meter"]
+    query = [*rest, *_days(period), ("meter", meter), ("step", checked_step("", period.days))]
+    words = meter.replace("_", " ")
+    chart = Chart(source=address("/charts/quantity", query), label=f"Money and {words}, {period.label}", height=340)
+    return Card(title=f"Money beside {words}", note="whether it is more, or dearer", blocks=[chart])
 
 
 def _bars(visit: Visit, by: str, split: str, compares: bool) -> Any:
