@@ -21,27 +21,35 @@ from outlay.pricing.catalogue import content_id, decode, encode, pack_services, 
 START = "2026-03-10T10:00:00Z"
 PROD, DEV, CLAUDE = {"environment": "prod"}, {"environment": "dev"}, {"environment": "claude4"}
 BEDROCK = {"provider": "aws-bedrock"}
+MONTH = {"above": "60", "window": "month", "marks": [50, 80, 100]}
 
 # What a rule says; what is spent quietly; what then crosses it; which marks are told then.
 TABLE = [
     ("seed 1: $2 a day", {"above": "2", "window": "day"}, "2.00", "0.000001", {">100%"}),
+    ("seed 1: the daily alarm, $3", {"above": "3", "window": "day"}, "3", "0.01", {">100%"}),
+    ("seed 1: $30, half of a month's $60", MONTH, "30", "0.01", {">50%"}),
+    ("seed 1: $48, 80 % of a month's $60", MONTH, "48", "0.01", {">50%", ">80%"}),
+    ("seed 1: $60 a month", MONTH, "60", "0.01", {">50%", ">80%", ">100%"}),
     ("seed 2: $50 an hour", {"above": "50", "window": "hour"}, "50", "0.01", {">100%"}),
     ("seed 2: $500 a day", {"above": "500", "window": "day"}, "500", "0.01", {">100%"}),
     ("seed 3: 80 % of $50 a day", {"at": "50", "window": "day", "marks": [80, 100]}, "39.99", "0.01", {"80%"}),
-    ("seed 3: $50 a day", {"at": "50", "window": "day", "marks": [80, 100]}, "39.99", "10.01", {"80%", "100%"}),
+    ("seed 3: $50 a day", {"at": "50", "window": "day", "marks": [80, 100]}, "49.99", "0.01", {"80%", "100%"}),
     ("seed 3: 80 % of $500 a month", {"at": "500", "window": "month", "marks": [80, 100]}, "399.99", "0.01", {"80%"}),
     (
         "seed 3: $500 a month",
         {"at": "500", "window": "month", "marks": [80, 100]},
-        "399.99",
-        "100.01",
+        "499.99",
+        "0.01",
         {"80%", "100%"},
     ),
+    ("seed 3: $40 a day, at it", {"at": "40", "window": "day"}, "39.99", "0.01", {"100%"}),
+    ("seed 3: $400 a month, at it", {"at": "400", "window": "month"}, "399.99", "0.01", {"100%"}),
     ("seed 4: dev $10 a day", {"above": "10", "where": DEV}, "10", "0.01", {">100%"}),
     ("seed 4: prod $50 a day", {"above": "50", "where": PROD}, "50", "0.01", {">100%"}),
     ("seed 4: claude4 $25 a day", {"above": "25", "where": CLAUDE}, "25", "0.01", {">100%"}),
     ("seed 4: dev request $0.50", {"kind": "request", "above": "0.50", "where": DEV}, "0.50", "0.01", {">100%"}),
     ("seed 4: prod request $1", {"kind": "request", "above": "1", "where": PROD}, "1", "0.01", {">100%"}),
+    ("seed 4: request $0.75", {"kind": "request", "above": "0.75"}, "0.75", "0.01", {">100%"}),
     ("seed 4: claude4 request $2", {"kind": "request", "above": "2", "where": CLAUDE}, "2", "0.01", {">100%"}),
     (
         "seed 4: Bedrock $1 in 5 minutes",
@@ -69,17 +77,24 @@ def raised(ledger: outlay.Ledger) -> list[Alert]:
     return ledger.alerts()
 
 
+@pytest.mark.parametrize(
+    ("start", "zone"),
+    [(START, "UTC"), ("2026-03-29T01:30:00Z", "Europe/Berlin"), ("2026-10-25T00:30:00Z", "Europe/Berlin")],
+    ids=["a usual day", "a day of 23 hours", "a day of 25 hours"],
+)
 @pytest.mark.parametrize(("said", "fields", "quiet", "more", "marks"), TABLE, ids=[row[0] for row in TABLE])
 def test_a_threshold_is_told_when_it_is_crossed_and_once(
-    said: str, fields: dict[str, Any], quiet: str, more: str, marks: set[str]
+    said: str, fields: dict[str, Any], quiet: str, more: str, marks: set[str], start: str, zone: str
 ) -> None:
-    with ledger_at(START) as ledger:
+    with ledger_at(start, zone) as ledger:
         ledger.alert_rule("rule", **fields)
         where = fields.get("where", {})
         if where:
             spend(ledger, "1000", provider="other", environment="other", request="r2")
         spend(ledger, quiet, **where)
-        assert raised(ledger) == []
+        before = {alert.what for alert in raised(ledger)}
+        assert len(marks - before) == 1
+        assert before <= marks
         spend(ledger, more, **where)
         assert {alert.what for alert in raised(ledger)} == marks
         spend(ledger, more, **where)
