@@ -27,6 +27,7 @@ from outlay.analytics.report import Report
 from outlay.budgets.alerts import Enclosure
 from outlay.clock import FrozenClock
 from outlay.errors import DeliveryFailed
+from outlay.faces import charts
 from outlay.faces.cli.demo.build import build
 from outlay.faces.notify import make_channels
 from outlay.faces.reports import mail
@@ -236,3 +237,18 @@ def test_a_file_that_is_no_picture_goes_beside_the_page(report: Report) -> None:
         channel_of(port, "x@example.com")(replace(message, files=(*message.files, sheet)))
     attached = list(read(got[0]).iter_attachments())
     assert [part.get_filename() for part in attached] == ["report.csv"]
+
+
+def test_the_same_is_a_page_for_a_browser_with_its_pictures_drawn_in_it(report: Report) -> None:
+    page = mail.page(report)
+    assert "cid:" not in page
+    assert page.count("data:image/svg+xml;base64,") == 2
+    assert str(report.total) in page
+
+
+def test_without_what_draws_a_mail_has_its_tables(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "can_draw", lambda: False)
+    message = mail.message(report)
+    assert message.files == ()
+    assert "<img" not in message.html
+    assert "gemini-2.5-flash-image" in message.html

@@ -209,7 +209,7 @@ def anomaly(
                 },
                 {"mark": {"type": "line", "style": "spent_line"}},
                 {
-                    "transform": [{"filter": "datum.odd"}],
+                    "data": {"values": [value for value in values if value["odd"]]},
                     "mark": {"type": "point", "style": "over_point", "filled": True},
                 },
                 hover(*over),

@@ -59,6 +59,7 @@ def waterfall(
             },
         }
         for look, style in (("whole", "whole"), ("more", "over"), ("less", "less"))
+        if any(value["look"] == look for value in values)
     ]
     percent = "" if change.percent is None else f" ({float(change.percent):+,.1f} %)"
     cut = f"; the axis begins at {Money(round(begin * PICO_PER_UNIT), currency)}" if begin else ""

@@ -44,6 +44,9 @@ def finished(
     """A whole spec: `said` is its description for those who do not see it. With `nothing` to draw it says so."""
     if nothing:
         body, subtitle, said = _NOTHING, "", NOTHING
+    if "layer" in body:
+        # A layer with nothing to draw would only make a browser complain of its scale.
+        body = {**body, "layer": [layer for layer in body["layer"] if layer.get("data") != {"values": []}]}
     named: Spec = {"text": title}
     if subtitle:
         named["subtitle"] = subtitle

@@ -138,7 +138,7 @@ def top_bar(
             "encoding": shared,
             "layer": [
                 {"transform": [{"filter": "!datum.rest"}], **named},
-                {"transform": [{"filter": "datum.rest"}], **rest},
+                *([{"transform": [{"filter": "datum.rest"}], **rest}] if values and values[-1]["rest"] else []),
                 words,
             ],
         },
