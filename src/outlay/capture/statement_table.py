@@ -93,9 +93,9 @@ class TableReader:
 
     def _row(self, record: Record) -> BilledRow:
         cells, get = record.cells, self._get
-        start = self._moment(get["start"](cells), "start")
-        end_text = get["end"](cells)
-        end = self._moment(end_text, "end") if end_text else start
+        moments, start_text, end_text = self._moments, get["start"](cells), get["end"](cells)
+        start = moments.get(start_text) or self._moment(start_text, "start")
+        end = (moments.get(end_text) or self._moment(end_text, "end")) if end_text else start
         quantity = get["quantity"](cells)
         # Most rows of a bill are about what rows before them were about: a copy is a tenth of making one.
         about = self._is_about(cells)
