@@ -17,7 +17,7 @@ from outlay.ledger.codec import Decoder, encoder
 from outlay.ledger.names import Ids, Names
 from outlay.ledger.postgres.connections import Meta, Undone
 from outlay.ledger.postgres.names import interned
-from outlay.ledger.postgres.statements import Connection, blobs, first, numbered, rows, run, sql, whole_numbers
+from outlay.ledger.postgres.statements import Connection, blobs, numbered, only, rows, run, sql, whole_numbers
 from outlay.model import Entry
 
 COPIED_FROM: Final = 8
@@ -250,9 +250,9 @@ class Write:
     def insert_if_free(self, entry: Entry, row: Sequence[Any], key: Key) -> Entry | None:
         """Write one entry at once; None, and nothing is written, where its id stands on one of its days."""
         day, hash63 = key
-        bound = (day, hash63, entry.fingerprint, [day, *entry.probe_days], *row[1:], self.meta.xact)
-        found = first(self.connection, "insert_if_free", bound)
-        return None if found is None else _numbered(entry, found[0])
+        bound = ([day, *entry.probe_days], hash63, *row[1:], self.meta.xact)
+        (seq,) = only(self.connection, "append_one", bound)
+        return None if seq is None else _numbered(entry, seq)
 
     # --- what waits, written
 

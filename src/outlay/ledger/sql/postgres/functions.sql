@@ -305,3 +305,47 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Writes one entry whose id stands on none of `days`, with its identity on the first of them; its number, or NULL where
+-- the id is there. A function, since planning these statements anew takes longer than running them.
+CREATE OR REPLACE FUNCTION outlay.append_one_1(
+    days integer[], of_hash63 bigint,
+    of_id text, of_fingerprint bytea, of_occurred_from bigint, of_occurred_to bigint, of_recorded_at bigint,
+    of_counted_at bigint, of_kind smallint, of_sign smallint, of_corrects bigint, of_provider integer, of_service
+    integer, of_operation integer, of_feature integer, of_environment integer, of_user integer, of_customer integer,
+    of_team integer, of_project integer, of_job integer, of_step integer, of_request text, of_trace text, of_tags
+    integer, of_status smallint, of_basis smallint, of_pricing smallint, of_calls bigint, of_micro bigint, of_pico
+    integer, of_lines bytea, of_body bytea,
+    of_xact bigint
+)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    one integer;
+    made bigint;
+BEGIN
+    FOREACH one IN ARRAY days LOOP
+        IF EXISTS (SELECT FROM outlay.identity AS i WHERE i.day = one AND i.hash63 = of_hash63) THEN
+            RETURN NULL;
+        END IF;
+    END LOOP;
+    made := nextval('outlay.entry_seq');
+    INSERT INTO outlay.identity (day, hash63, seq, fingerprint) VALUES (days[1], of_hash63, made, of_fingerprint)
+    ON CONFLICT (day, hash63) DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO outlay.entry (
+        seq, id, fingerprint, occurred_from, occurred_to, recorded_at, counted_at, kind, sign, corrects, provider,
+        service, operation, feature, environment, "user", customer, team, project, job, step, request, trace, tags,
+        status, basis, pricing, calls, micro, pico, lines, body, xact
+    ) VALUES (
+        made, of_id, of_fingerprint, of_occurred_from, of_occurred_to, of_recorded_at, of_counted_at, of_kind,
+        of_sign, of_corrects, of_provider, of_service, of_operation, of_feature, of_environment, of_user, of_customer,
+        of_team, of_project, of_job, of_step, of_request, of_trace, of_tags, of_status, of_basis, of_pricing,
+        of_calls, of_micro, of_pico, of_lines, of_body, of_xact
+    );
+    RETURN made;
+END
+$$;

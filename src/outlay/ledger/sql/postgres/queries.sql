@@ -174,23 +174,13 @@ COPY entry ({entry}, xact) FROM STDIN
 INSERT INTO entry ({entry}, xact) VALUES
 (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- An entry whose id stands on none of these days, with its identity; else nothing, and no number is used up.
--- name: insert_if_free
-WITH free AS MATERIALIZED (
-    SELECT nextval('entry_seq') AS seq
-    WHERE NOT EXISTS (SELECT 1 FROM identity WHERE day = ANY(?4::integer[]) AND hash63 = ?2::bigint)
-), made AS (
-    INSERT INTO identity (day, hash63, seq, fingerprint)
-    SELECT ?1::integer, ?2::bigint, free.seq, ?3::bytea FROM free
-    ON CONFLICT (day, hash63) DO NOTHING RETURNING seq
+-- name: append_one
+SELECT append_one_1(
+    ?::integer[], ?::bigint, ?::text, ?::bytea, ?::bigint, ?::bigint, ?::bigint, ?::bigint, ?::smallint, ?::smallint,
+    ?::bigint, ?::integer, ?::integer, ?::integer, ?::integer, ?::integer, ?::integer, ?::integer, ?::integer,
+    ?::integer, ?::integer, ?::integer, ?::text, ?::text, ?::integer, ?::smallint, ?::smallint, ?::smallint,
+    ?::bigint, ?::bigint, ?::integer, ?::bytea, ?::bytea, ?::bigint
 )
-INSERT INTO entry ({entry}, xact) SELECT
-    made.seq, ?5::text, ?6::bytea, ?7::bigint, ?8::bigint, ?9::bigint, ?10::bigint, ?11::smallint, ?12::smallint,
-    ?13::bigint, ?14::integer, ?15::integer, ?16::integer, ?17::integer, ?18::integer, ?19::integer,
-    ?20::integer, ?21::integer, ?22::integer, ?23::integer, ?24::integer, ?25::text, ?26::text, ?27::integer,
-    ?28::smallint, ?29::smallint, ?30::smallint, ?31::bigint, ?32::bigint, ?33::integer, ?34::bytea, ?35::bytea,
-    ?36::bigint
-FROM made RETURNING seq
 
 -- name: entries_by_seq
 SELECT {entry} FROM entry WHERE seq = ANY(?::bigint[])
