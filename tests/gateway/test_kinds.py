@@ -36,11 +36,11 @@ def _played(data_folder: Path) -> list[tuple[str, Exchange]]:
 
 
 def _raw(url: str, exchange: Exchange) -> httpx.Response:
-    content = exchange.request
+    content, kind = exchange.request, "application/octet-stream"
     if not isinstance(content, bytes | str):
-        content = json.dumps(content).encode() if content is not None else b""
+        content, kind = json.dumps(content).encode() if content is not None else b"", "application/json"
     method = "POST" if content else "GET"
-    headers = {"content-type": "application/json", "accept-encoding": "gzip"}
+    headers = {"content-type": kind, "accept-encoding": "gzip"}
     with httpx.stream(method, url, content=content, headers=headers) as answer:
         body = b"".join(answer.iter_raw())
     found = httpx.Response(answer.status_code, headers=answer.headers)

@@ -166,7 +166,9 @@ def _answer(
     if isinstance(headers, dict):  # An HTTP client's own mapping knows no case.
         headers = {str(key).lower(): value for key, value in headers.items()}
     document: dict[str, object] = {"header": headers, "request": asked, "given": {"service": service}}
-    probe = {**document, "body": fold(reading.frames, _PROBE.lift, "last"), "url": {"host": address.host}}
+    probe = document
+    if provider is None:  # Else nothing in the body says whose answer it is.
+        probe = {**document, "body": fold(reading.frames, _PROBE.lift, "last"), "url": {"host": address.host}}
     who = whose(provider, address, reading.package, probe)
     document["url"] = {**who.groups, "host": address.host}
     answer = _Answer(reading=reading, who=who, path=address.path, document=document, conditions=conditions, notes=[])

@@ -204,7 +204,7 @@ def told(seen: Seen, answer: object | None = None) -> Extraction:
     found = read(provider)
     if provider is None and found.provider in (UNKNOWN, "compatible"):
         found = read(seen.provider)
-    return _marked(found, seen)
+    return marked(found, seen.error, seen.status_code)
 
 
 def _reading(seen: Seen) -> Reading:
@@ -218,12 +218,11 @@ def _reading(seen: Seen) -> Reading:
     )
 
 
-def _marked(found: Extraction, seen: Seen) -> Extraction:
-    """With the mark of what did not come to its end."""
-    error = seen.error
+def marked(found: Extraction, error: str, status_code: int | None) -> Extraction:
+    """With the mark of what did not come to its end; `error` is how it ended, if not by itself."""
     if not error or found.status is not Status.OK or found.found == "none":
         return found
-    answered = seen.status_code is not None
+    answered = status_code is not None
     if answered and not found.cut and (found.usage or error == CLOSED):
         return found  # All was told before the stream was left.
     came = "the answer broke off" if answered else "no answer came"

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from outlay.budgets.bounds import bound
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import build_event, make_id
-from outlay.capture.seen import CLOSED, Seen, bare_request, told
+from outlay.capture.seen import CLOSED, bare_request, marked
 from outlay.capture.streams import Reading
 from outlay.clock import Instant
 from outlay.errors import BudgetExceeded, LedgerError, OutlayError
@@ -172,17 +172,24 @@ class Accounts:
 
     def settle(self, order: Order, held: Held, exchange: Exchange) -> str | None:
         """Book what happened; what it cost as text, None where it has no price. Nothing is awaited."""
-        seen = _seen(order, held, exchange)
         answer = exchange.answer()
-        found = told(seen, answer)
+        found = extract(
+            answer,
+            provider=order.upstream.provider,
+            url=order.url,
+            request=order.body,
+            status_code=exchange.status_code,
+        )
+        found = marked(found, exchange.error, exchange.status_code)
+        fields = {**order.fields, "duration_s": round(time.monotonic() - order.began_s, 6)}
         if self._ledger.estimate is not None and not isinstance(answer, Reading):
             found = self._ledger.estimated(found, answer, exchange.request, self._ledger.estimate)
         if held.taken is None:
-            return self._book_unreserved(order, held, found, seen.fields)
+            return self._book_unreserved(order, held, found, fields)
         if found.found == "pending" and found.call_key:
             self._remember(found.call_key, held)
             return None
-        return self._settle(held, order.caller, found, seen.fields, exchange)
+        return self._settle(held, order.caller, found, fields, exchange)
 
     def _settle(
         self, held: Held, caller: Caller, found: Extraction, fields: dict[str, Any], exchange: Exchange
@@ -350,27 +357,6 @@ def _kind_of(order: Order) -> Kind:
 
 def _names_service(order: Order) -> bool:
     return any(isinstance(order.body.get(name), str) for name in _NAMES)
-
-
-def _seen(order: Order, held: Held, exchange: Exchange) -> Seen:
-    fields = {**order.fields, "duration_s": round(time.monotonic() - order.began_s, 6)}
-    return Seen(
-        id=held.id,
-        at=held.at,
-        url=order.url,
-        provider=order.upstream.provider,
-        any_provider=False,
-        request=dict(order.body),
-        frames=[],
-        headers={},
-        status_code=exchange.status_code,
-        streamed=False,
-        ended=False,
-        opaque=False,
-        error=exchange.error,
-        is_get=order.method == "GET",
-        fields=fields,
-    )
 
 
 def without_texts(body: Mapping[str, Any]) -> Mapping[str, Any]:
