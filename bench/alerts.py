@@ -63,9 +63,9 @@ def write(row: str) -> None:
         [
             MARK,
             "",
-            "`python bench/alerts.py --write`: calls of many users go into a ledger in a file in groups of 50, and ten"
-            " users a second cross their rule. Measured is the time from the return of the commit to the arrival of the"
-            " webhook's request, watcher and receiver being in the same process. Wanted: p99 under 1 s.",
+            "`python bench/alerts.py --write`: calls of many users go into a ledger in a file in groups of 50, and",
+            "ten users a second cross their rule. Measured is the time from the return of the commit to the arrival",
+            "of the webhook's request, watcher and receiver being in the same process. Wanted: p99 under 1 s.",
             "",
             "| events/s | alerts | arrived | p50 | p95 | p99 | most |",
             "|---|---|---|---|---|---|---|",
