@@ -109,7 +109,8 @@ def _read(report: Path) -> Verdict:
 
 
 def main(files: list[str]) -> int:
-    """Print what each file's validation says; 1 where a rule failed."""
+    """Print what each file's validation says; 1 where a rule failed. Without files the environment is made ready."""
+    environment()
     wrong = 0
     for file in files:
         verdict = validate(Path(file))

@@ -128,15 +128,22 @@ def test_budgets_and_rules_of_the_ledger_are_told_to_aws_where_it_can_hold_them(
         ledger.budget("cloud", limit="60", window="month", where={"provider": "aws"}, marks=["80%", "forecast 100%"])
         ledger.budget("people", limit="5", window="day", each="user")
         ledger.alert_rule("hot", above="7.50", window="hour")
+        ledger.alert_rule("openai", above="5", window="hour", where={"provider": "openai"})
+        ledger.alert_rule("ana", above="5", window="hour", where={"user": "ana"})
     run("apply", "--yes")
     found = client("cloudwatch", "us-east-1").describe_alarms()["MetricAlarms"]
     alarms = {each["AlarmName"]: each for each in found}
-    assert {name: each["Threshold"] for name, each in alarms.items()} == {"vn-spend-day": 40.0, "vn-rule-hot": 7.5}
+    assert {name: each["Threshold"] for name, each in alarms.items()} == {
+        "vn-spend-day": 40.0,
+        "vn-rule-hot": 7.5,
+        "vn-rule-openai": 5.0,
+    }
+    assert alarms["vn-rule-openai"]["Dimensions"] == [{"Name": "Provider", "Value": "openai"}]
     assert cloud.budgets["vn-cloud-month"]["TimeUnit"] == "MONTHLY"
     told = [(each["NotificationType"], each["Threshold"]) for each, _ in cloud.notifications["vn-cloud-month"]]
     assert told == [("ACTUAL", 80.0), ("FORECASTED", 100.0)]
     kept = {row["name"] for row in run("plan", "--json")["rows"] if row["action"] == "kept by outlay"}
-    assert kept == {"spend-month", "people-day"}
+    assert kept == {"spend-month", "people-day", "rule-ana"}
 
 
 def test_expiry_of_a_bucket_leaves_others_rules_and_never_touches_uploads(cloud: FakeAws) -> None:

@@ -48,25 +48,39 @@ def read(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
-@pytest.fixture
-def mixed(memory: outlay.Ledger) -> outlay.Ledger:
-    """Tokens, images, a told cost, AWS' own services and a database by the hour, over two days."""
+def spend(ledger: outlay.Ledger) -> None:
+    """Tokens, a told cost, AWS' own services; over two days."""
     for day in ("08", "08", "09"):
         at = f"2026-03-{day}T10:15:30Z"
         whom: Any = {"customer": "acme", "feature": "story", "project": "p1", "team": "red", "user": "u1", "time": at}
         usage = {"input_tokens": 1_200, "cache_read_tokens": 200, "output_tokens": 321}
-        memory.record(provider="openai", service="gpt-4o", operation="chat", usage=usage, tags={"k": "v"}, **whom)
-        memory.record(
+        ledger.record(provider="openai", service="gpt-4o", operation="chat", usage=usage, tags={"k": "v"}, **whom)
+        ledger.record(
             provider="anthropic", service="claude-sonnet-4-5", usage={"input_tokens": 10, "output_tokens": 5}, **whom
         )
-        memory.record(provider="replicate", service="foo/bar", reported_cost="0.0123", time=at)
-        memory.record(
+        ledger.record(provider="replicate", service="foo/bar", reported_cost="0.0123", time=at)
+        ledger.record(
             provider="aws",
             service="lambda",
             usage={"requests": 1, "gb_seconds": "0.6"},
             conditions={"region": "eu-west-1"},
             time=at,
         )
+
+
+def bill() -> None:
+    """A bill of AWS with all that a row may be for."""
+    columns = "BilledCost,ChargeCategory,ChargePeriodStart,ChargePeriodEnd,ProviderName,ServiceName,RegionId"
+    day = "2026-03-05T00:00:00Z,2026-03-06T00:00:00Z,AWS,Amazon Simple Storage Service,us-east-2"
+    rows = (("9.5", "Usage"), ("-2", "Credit"), ("0.75", "Tax"), ("5", "Purchase"))
+    lines = [f"{cost},{category},{day}" for cost, category in rows]
+    Path("bill.csv").write_text("\n".join([columns, *lines]) + "\n")
+    run("import", "bill.csv")
+
+
+@pytest.fixture
+def mixed(memory: outlay.Ledger) -> outlay.Ledger:
+    spend(memory)
     return memory
 
 
@@ -192,19 +206,21 @@ def test_a_file_that_is_not_whole_never_stands(tmp_path: Path) -> None:
 
 
 def test_the_official_validator_finds_only_the_rules_that_contradict_each_other(
-    mixed: outlay.Ledger, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A null InvoiceId fails InvoiceId-C-005-C, a filled one InvoiceId-C-004-C, so one of them always fails."""
     if focus_validator.find_python() is None:
         pytest.skip("FOCUS' validator needs Python 3.12, which is not on this machine")
-    path = tmp_path / "all.csv"
-    with open_sink(str(path), columns_of("1.2"), kind_of) as sink:
+    monkeypatch.chdir(tmp_path)
+    with outlay.open("outlay.db") as ledger:
+        spend(ledger)
+    bill()
+    with open_sink("all.csv", columns_of("1.2"), kind_of) as sink:
         for grain in Grain:
-            tally = Tally()
-            charges = charges_of(mixed.events(), Chosen(grain=grain), tally)
-            for row in focus_rows(charges, Account(id="acct-1001", name="Acme Corp"), tally):
+            run("export", "focus", "some.csv", "--grain", grain, "--account", "acct-1001")
+            for row in read(Path("some.csv")):
                 sink.write(row)
-    verdict = focus_validator.validate(path)
+    verdict = focus_validator.validate(Path("all.csv"))
     assert verdict.checked > 200
     assert set(verdict.failed) == {"InvoiceId-C-005-C"}
 
@@ -268,11 +284,7 @@ def test_what_was_charged_from_a_bill_is_exported_with_its_sum(
 
 def test_a_bills_credits_taxes_and_regions_keep_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    columns = "BilledCost,ChargeCategory,ChargePeriodStart,ChargePeriodEnd,ProviderName,ServiceName,RegionId"
-    day = "2026-03-05T00:00:00Z,2026-03-06T00:00:00Z,AWS,Amazon Simple Storage Service,us-east-2"
-    lines = [f"{cost},{category},{day}" for cost, category in (("9.5", "Usage"), ("-2", "Credit"), ("0.75", "Tax"))]
-    Path("bill.csv").write_text("\n".join([columns, *lines]) + "\n")
-    run("import", "bill.csv")
+    bill()
     run("export", "focus", "out.csv")
     found = read(Path("out.csv"))
     shown = {row["ChargeCategory"]: (Decimal(row["BilledCost"]), row["RegionId"]) for row in found}
@@ -281,5 +293,7 @@ def test_a_bills_credits_taxes_and_regions_keep_their_names(tmp_path: Path, monk
         "Usage": (Decimal("9.5"), region),
         "Credit": (Decimal(-2), region),
         "Tax": (Decimal("0.75"), region),
+        "Purchase": (Decimal(5), region),
     }
+    assert [row["EffectiveCost"] for row in found if row["ChargeCategory"] == "Purchase"] == ["0.0"]
     assert all("category" not in json.loads(row["Tags"]) for row in found)

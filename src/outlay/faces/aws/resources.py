@@ -25,15 +25,24 @@ from outlay.faces.aws.definition import (
     BudgetOf,
     Definition,
     Expiry,
+    MetricOf,
     OffHours,
 )
 from outlay.faces.aws.presets import EXPIRY_DAYS
-from outlay.model import Mark
+from outlay.model import ATTRIBUTIONS, Mark
 from outlay.money import pico_to_decimal
 
 TOPIC: Final = "${topic:"
 _WINDOW_S: Final = {"hour": 3_600, "day": 86_400}
 _TIME_UNITS: Final = {"day": "DAILY", "month": "MONTHLY", "quarter": "QUARTERLY", "year": "ANNUALLY"}
+_DIMENSIONS: Final = {
+    "provider": "Provider",
+    "service": "Model",
+    "operation": "Operation",
+    **{name: name.capitalize() for name in ATTRIBUTIONS if name not in ("request", "trace")},
+}
+"""What a ledger's filter looks at, as a dimension."""
+
 COST_TYPES: Final = {
     "IncludeTax": True,
     "IncludeSubscription": True,
@@ -113,7 +122,6 @@ def with_ledger(
     if not definition.from_ledger:
         return definition, []
     alarms, limits, untold = dict(definition.alarms), dict(definition.budgets), []
-    metric = next((name for name in _totals(definition)), None)
     for name, window, amount, where, marks, told in _spends(budgets, rules):
         plain = name.replace(":", "-").replace(".", "-")
         if told:
@@ -122,23 +130,35 @@ def with_ledger(
             untold.append(Untold(name, "an AWS budget tells by e-mail, and aws.emails has none"))
         elif where == {"provider": ("aws",)} and window in _TIME_UNITS:
             limits.setdefault(plain, _as_budget(amount, window, marks))
-        elif where:
-            untold.append(Untold(name, "it looks at some of the calls, which no series is published for"))
         elif window not in _WINDOW_S:
             untold.append(Untold(name, f"an alarm looks back a day at most, not a {window}"))
-        elif metric is None:
-            untold.append(Untold(name, "no metric of cost is published without dimensions"))
         else:
-            told_amount = f"{pico_to_decimal(amount):f}"
-            alarms.setdefault(plain, AlarmOf(metric=metric, above=told_amount, period_s=_WINDOW_S[window]))
+            alarm = _as_alarm(definition, amount, _WINDOW_S[window], where)
+            if alarm is None:
+                untold.append(Untold(name, "no metric of cost is published by just what it looks at"))
+            else:
+                alarms.setdefault(plain, alarm)
     return msgspec.structs.replace(definition, alarms=alarms, budgets=limits), untold
 
 
-def _totals(definition: Definition) -> Iterator[str]:
+def _as_alarm(
+    definition: Definition, amount: int, period_s: int, where: dict[str, tuple[str | None, ...]]
+) -> AlarmOf | None:
+    """An alarm on a metric of calls or requests that is published by just the dimensions of a filter of one value."""
+    chosen: dict[str, str] = {}
+    for name, values in where.items():
+        if name not in _DIMENSIONS or len(values) != 1 or values[0] is None:
+            return None
+        chosen[_DIMENSIONS[name]] = values[0]
     for kind in COSTS:
-        name = definition.first(kind)
-        if name is not None and frozenset() in definition.published(name):
-            yield name
+        metric = definition.first(kind)
+        # The operation of a request is its feature, and of a service's share the service's own.
+        if chosen and kind is not MetricOf.CALL:
+            return None
+        if metric is not None and frozenset(chosen) in definition.published(metric):
+            above = f"{pico_to_decimal(amount):f}"
+            return AlarmOf(metric=metric, above=above, period_s=period_s, where=chosen)
+    return None
 
 
 Spend = tuple[str, str, int, dict[str, tuple[str | None, ...]], tuple[Mark, ...], str]

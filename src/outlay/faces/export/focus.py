@@ -70,7 +70,7 @@ def _fixed(key: ChargeKey, account: Account) -> dict[str, str | None]:
     resource = key.resource or None
     return {
         "BillingAccountId": account.id,
-        "BillingAccountName": account.name,
+        "BillingAccountName": account.name or account.id,
         "BillingAccountType": "Account",
         "BillingCurrency": account.currency,
         "ChargeCategory": key.category,
@@ -160,6 +160,9 @@ def _numbers(charge: Charge, account: Account) -> dict[str, str | None]:
         "PricingCurrencyEffectiveCost": amount,
         "x_Calls": str(sums.calls),
     }
+    if key.category == "Purchase":
+        # What is paid ahead has its effect in the usage that it covers.
+        return {**row, "EffectiveCost": "0.0", "PricingCurrencyEffectiveCost": "0.0"}
     if key.category != "Usage":
         return row
     measured = key.meter in METERS
