@@ -20,8 +20,8 @@ import outlay
 from outlay.clock import DAY_MICROSECONDS, FrozenClock, window_of
 from outlay.faces import charts
 from outlay.faces.charts.packing import packed
+from outlay.faces.cli.charting import charts_of_anomalies, charts_of_comparison, charts_of_forecast
 from outlay.faces.cli.demo.build import build
-from outlay.faces.cli.drawing import charts_of_anomalies, charts_of_comparison, charts_of_forecast
 from outlay.faces.reports import mail
 from outlay.money import Money
 

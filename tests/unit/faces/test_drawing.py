@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import outlay
 from outlay.analytics.anomaly import SpendSeries, Step, course, episodes
 from outlay.clock import DAY_MICROSECONDS, FrozenClock, to_instant
+from outlay.faces.cli.charting import charts_of_anomalies, charts_of_comparison, charts_of_costs, charts_of_forecast
 from outlay.faces.cli.commands import app
-from outlay.faces.cli.drawing import charts_of_anomalies, charts_of_comparison, charts_of_costs, charts_of_forecast
 from outlay.money import PICO_PER_UNIT
 
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_drawn_is_refused_in_words(path: Path, tmp_path: Path) ->
 
 def test_the_figures_drawn_are_those_of_the_answer(rising: outlay.Ledger) -> None:
     found = rising.costs(("day", "service"))
-    drawn = charts_of_costs(found)[0]["data"]["values"]
+    drawn = charts_of_costs(rising, found)[0]["data"]["values"]
     assert [one["exact"] for one in drawn] == [str(row.cost) for row in found.rows]
 
 
@@ -97,6 +97,25 @@ def test_a_forecast_shows_the_past_and_where_it_ends(rising: outlay.Ledger) -> N
     each, course_of_it = charts_of_forecast(rising, found, None, step="day")
     assert len(each["data"]["values"]) == 45
     assert course_of_it["data"]["values"][-1]["exact"] == "$190.00"  # 13 days of November at $10, one at $60.
+
+
+def test_words_about_a_day_stand_at_that_day(rising: outlay.Ledger) -> None:
+    rising.note_day("2026-11-03", "Release 1.5")
+    rising.note_day("2025-01-01", "Before all this")
+    (spec,) = charts_of_costs(rising, rising.costs(("day",)))
+    assert [(one["at"], one["note"]) for one in spec["layer"][-1]["data"]["values"]] == [
+        ("2026-11-03T00:00:00Z", "Release 1.5")
+    ]
+
+
+def test_a_forecast_shows_the_budget_of_the_same_spend(rising: outlay.Ledger) -> None:
+    rising.budget("gpt", limit="400", window="month", where={"service": "gpt"})
+    rising.budget("day", limit="20", window="day")
+    for where, limits in ((None, []), ({"service": "gpt"}, ["Budget $400.00"])):
+        found = rising.forecast("month", where=where)
+        layers = charts_of_forecast(rising, found, where, step="day")[1]["layer"]
+        rules = [one["data"]["values"][0]["named"] for one in layers if one["mark"].get("style") == "limit"]
+        assert rules == limits
 
 
 def test_a_comparison_is_drawn_with_its_periods(rising: outlay.Ledger) -> None:

@@ -8,15 +8,7 @@ import typer
 
 from outlay.clock import Instant, local_day, local_midnight, window_of
 from outlay.errors import InvalidInput
-from outlay.faces.cli.drawing import (
-    HtmlOption,
-    PngOption,
-    SvgOption,
-    charts_of_anomalies,
-    charts_of_comparison,
-    charts_of_forecast,
-    draw,
-)
+from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, draw
 from outlay.faces.cli.exits import Exit
 from outlay.faces.cli.options import (
     CsvOption,
@@ -68,6 +60,7 @@ def forecast(
     For example: outlay forecast month --by feature
     """
     from outlay.faces.cli.analysis_tables import table_of_forecast
+    from outlay.faces.cli.charting import charts_of_forecast
 
     form = form_of(json, csv)
     chosen = next((known for known in WINDOWS if known == window), None)
@@ -111,6 +104,7 @@ def anomalies(
     For example: outlay anomalies --since 30d --min 1
     """
     from outlay.faces.cli.analysis_tables import table_of_anomalies
+    from outlay.faces.cli.charting import charts_of_anomalies
 
     form = form_of(json, csv)
     with opened(ledger) as book:
@@ -178,6 +172,7 @@ def compare(
     """
     from outlay.analytics.anomaly import risen
     from outlay.faces.cli.analysis_tables import table_of_comparison
+    from outlay.faces.cli.charting import charts_of_comparison
 
     form = form_of(json, csv)
     with opened(ledger) as book:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.errors import NotFound
-from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, charts_of_costs, draw
+from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, draw
 from outlay.faces.cli.options import (
     CsvOption,
     DayOption,
@@ -79,6 +79,7 @@ def costs(
     For example: outlay costs --by day,provider --since 30d --where feature=summary
     """
     from outlay.faces.cli.answering import ask_costs, table_of_costs
+    from outlay.faces.cli.charting import charts_of_costs
     from outlay.faces.cli.when import read_time
 
     form = form_of(json, csv)
@@ -102,7 +103,7 @@ def costs(
             percentiles=percentiles,
         )
         show(table_of_costs(answer, limit=limit), form)
-    draw(lambda: charts_of_costs(answer), png, svg, html)
+        draw(lambda: charts_of_costs(book, answer), png, svg, html)
 
 
 def top(
@@ -132,6 +133,7 @@ def top(
     For example: outlay top jobs --min 1.00 --since 1h
     """
     from outlay.faces.cli.answering import ask_costs, dearest, singular, table_of_costs
+    from outlay.faces.cli.charting import charts_of_costs
 
     form = form_of(json, csv)
     name = singular(what)
@@ -140,7 +142,7 @@ def top(
         answer = ask_costs(book, (name,), read_filter(where), since=first, until=last, zone=zone)
         chosen = dearest(answer, minimum)
         show(table_of_costs(chosen, limit=limit), form)
-    draw(lambda: charts_of_costs(chosen), png, svg, html)
+        draw(lambda: charts_of_costs(book, chosen), png, svg, html)
 
 
 def job(
