@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -105,24 +105,24 @@ def calls_named(
 ) -> frozenset[str]:
     """Which services that calls are recorded under, of the same provider, a row of a bill pays for.
 
-    The one that it names; where it names none but its seller (`Replicate`), all of them.
+    The one that it names; where it names none but its seller (`Replicate`, `Amazon Bedrock`), all that this sells.
     """
     services = list(called_services)
-    named = frozenset(each for each in services if _names(billed_service, sku, resource, each))
-    if not named and bare_name(billed_service) == provider:
-        return frozenset(services)
-    return named
+    named = frozenset(each for each in services if _names(billed_service, resource, each))
+    if named:
+        return named
+    if _MODEL_SELLER.search(billed_service):
+        return _models_named(sku or billed_service, [each for each in services if _BEDROCK_SERVICE.match(each)])
+    return frozenset(services) if bare_name(billed_service) == provider else frozenset()
 
 
-def _names(billed_service: str, sku: str, resource: str, called_service: str) -> bool:
+def _names(billed_service: str, resource: str, called_service: str) -> bool:
     called = bare_name(called_service)
     for name in (billed_service, resource):
         bare = bare_name(name)
         # A dated version is billed where its alias was called, and the other way round.
         if bare and (bare == called or _is_version(bare, called) or _is_version(called, bare)):
             return True
-    if _MODEL_SELLER.search(billed_service):
-        return _BEDROCK_SERVICE.match(called_service) is not None and _speaks_of(sku or billed_service, called)
     return False
 
 
@@ -133,19 +133,26 @@ def _is_version(name: str, alias: str) -> bool:
     return rest != name and rest.startswith("-") and rest[1:2].isdigit()
 
 
-def _speaks_of(words: str, called: str) -> bool:
-    """Whether a usage type names a model, or no model at all (then it may be any).
+def _models_named(words: str, models: Sequence[str]) -> frozenset[str]:
+    """The models that a usage type names; all of them where it names no family of models.
 
-    `USE1-Claude3.5Sonnet-input-tokens` speaks of `anthropic-claude-3-5-sonnet-20241022-v2-0`.
+    `USE1-Claude3.5Sonnet-input-tokens` names `anthropic.claude-3-5-sonnet-20241022-v2:0`. Where none bears the whole
+    name, those are taken that bear every part of it: `TitanEmbeddingV2-Text` is `amazon.titan-embed-text-v2:0`.
     """
-    plain = _NOT_A_LETTER.sub("", words.lower())
-    family = next((each for each in _FAMILIES if each in plain), None)
+    family = next((each for each in _FAMILIES if each in words.lower()), None)
     if family is None:
-        return True
-    wanted = _NOT_A_LETTER.sub("", called)
-    parts: list[str] = _PARTS.findall(plain[plain.index(family) :].split("input")[0].split("output")[0])
-    return family in wanted and all(part in wanted for part in parts[:3] if part.isdigit() or len(part) > _SHORTEST)
+        return frozenset(models)
+    name = _END.split(words[words.lower().index(family) :], maxsplit=1)[0]
+    whole = _NOT_A_LETTER.sub("", name.lower())
+    plain = {model: _NOT_A_LETTER.sub("", model.lower()) for model in models}
+    found = frozenset(model for model in models if whole in plain[model])
+    if found:
+        return found
+    parts = [part.lower()[:_LETTERS_TOLD] for part in _PARTS.findall(name)]
+    return frozenset(model for model in models if all(part in plain[model] for part in parts))
 
 
 _FAMILIES: Final = ("claude", "nova", "titan", "llama", "mistral", "mixtral", "command", "embed", "jamba", "deepseek")
-_PARTS: Final = re.compile(r"\d+|[a-z]+")
+_END: Final = re.compile(r"[-_ ]?(?:input|output|cache)", re.IGNORECASE)
+_PARTS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]|\d+")
+_LETTERS_TOLD: Final = 5
