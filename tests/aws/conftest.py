@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import botocore.loaders
 import pytest
 from moto.server import ThreadedMotoServer
 from tests.fake_aws import REGION, FakeAws, fake_aws
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_read_once() -> Iterator[None]:
+    """botocore's models of the services, megabytes of JSON, are read once and not by every client's session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")
