@@ -18,6 +18,7 @@ from tests.served import Served
 import outlay
 from outlay.api import Ledger
 from outlay.capture.statements import BilledRow
+from outlay.clock import isoformat
 from outlay.remote import RemoteLedger
 
 CHAT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
@@ -293,3 +294,34 @@ def test_what_the_servers_watcher_raised_is_there_for_its_clients(remote: outlay
     assert remote.resend_alert(alert.id).state == "resolved"
     assert remote.undelivered_alerts() == kept.undelivered_alerts()
     assert remote.undelivered_alerts().watched_until is not None
+
+
+def test_a_report_that_the_server_defines_is_asked_for_and_sent_by_its_clients(
+    remote: outlay.Ledger, kept: outlay.Ledger
+) -> None:
+    got: list[Any] = []
+    kept.channel_settings = {"list": got.append}
+    kept.define_report("daily", recipients=["list"], form="markdown", by=["user"], columns=["Cost"])
+    remote.record(**CHAT, **DOLLAR, user="u1", time="2026-03-09T10:00:00Z")
+    assert remote.own_report("daily") == kept.own_report("daily")
+    sent = remote.send_report("daily")
+    assert (sent.label, sent.pending, len(got)) == ("2026-03-09", False, 1)
+    assert remote.send_report("daily") == sent
+    assert (remote.report_dispatches(), len(got)) == ([sent], 1)
+    assert remote.send_report("daily", again=True).deliveries[0].sent_at is not None
+    assert len(got) == 2
+
+
+def test_an_anomaly_is_the_same_here_and_there_and_judged_from_here(
+    remote: outlay.Ledger, kept: outlay.Ledger, clock: outlay.FrozenClock
+) -> None:
+    spend: dict[str, Any] = {"provider": "aws", "service": "ECS", "feature": "render"}
+    for day in range(40):
+        time = isoformat(clock.now() - (40 - day) * 86_400 * 10**6)
+        kept.record(**spend, reported_cost="30" if day == 39 else "10", time=time)
+    (episode,) = remote.anomalies()
+    assert [episode] == kept.anomalies()
+    judged = remote.judge_anomaly(episode.id, "expected", why="a sale", who="ana")
+    assert (judged.who, judged.why) == ("ana", "a sale")
+    assert remote.anomalies() == kept.anomalies() == []
+    assert remote.anomalies(judged=True)[0].verdict == "expected"

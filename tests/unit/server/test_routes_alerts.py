@@ -9,6 +9,7 @@ import pytest
 from tests.served import Served
 
 import outlay
+from outlay.budgets.alerts import Message
 from outlay.clock import FrozenClock
 
 
@@ -58,3 +59,35 @@ def test_a_report_is_answered_in_every_form_and_says_what_costs_says(client: htt
         assert answer.headers["content-type"].startswith(kind)
         assert "Monthly Cost Report" in answer.text or form == "csv"
     assert client.get("/v1/reports/day", params={"by": "colour"}).json()["code"] == "unknown_dimension"
+
+
+def test_own_reports_are_told_and_sent_by_rest(client: httpx.Client, ledger: outlay.Ledger) -> None:
+    got: list[Message] = []
+    ledger.channel_settings = {"list": got.append}
+    ledger.define_report("weekly", period="week", on="friday", recipients="list", form="csv", at="07:30")
+    (defined,) = client.get("/v1/own-reports").json()
+    assert (defined["period"], defined["on"], defined["at"], defined["recipients"]) == ("week", 4, "07:30", ["list"])
+    assert client.get("/v1/own-reports/weekly").json()["title"] == "Weekly Cost Report - 2026-W44"
+    assert client.get("/v1/own-reports/nobody").json()["code"] == "no_such_report"
+    for _ in range(2):
+        sent = client.post("/v1/own-reports/weekly/send").json()
+        assert (sent["pending"], sent["deliveries"][0]["recipient"]) == (False, "list")
+    assert [message.files[0].kind for message in got] == ["text/csv"]
+    assert client.get("/v1/report-dispatches").json() == [sent]
+    assert client.put("/v1/notes/2026-11-09", json={"text": "High traffic"}).status_code == 200
+    assert client.put("/v1/notes/yesterday", json={"text": "x"}).status_code == 422
+
+
+def test_channels_are_named_and_tested_and_rules_snoozed_by_rest(client: httpx.Client, ledger: outlay.Ledger) -> None:
+    got: list[Message] = []
+    ledger.channel_settings = {"list": got.append}
+    assert client.get("/v1/channels").json() == ["list"]
+    assert client.post("/v1/channels/list/test").json() == {"outcome": "sent"}
+    assert [message.title for message in got] == ["Outlay: a test"]
+    assert client.post("/v1/channels/nobody/test").json()["code"] == "no_such_channel"
+    told = client.put("/v1/snoozes/daily", json={"until": "2026-11-11"}).json()
+    assert told == {"rule": "daily", "until": "2026-11-11T00:00:00Z"}
+    assert client.get("/v1/undelivered-alerts").json()["dead"] == 0
+    rule = {"kind": "anomaly", "at": "5", "percent": 30, "need": "either"}
+    told = client.put("/v1/alert-rules/unusual", json=rule).json()
+    assert (told["amount"], told["percent"], told["need"]) == ("5.00", 30, "either")
