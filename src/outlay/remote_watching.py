@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from outlay.alerting import Undelivered
 from outlay.analysing import LedgerAnalysis, Period
@@ -15,13 +17,15 @@ from outlay.analytics.comparison import Comparison
 from outlay.analytics.own_reports import OwnReport
 from outlay.analytics.projection import Projections
 from outlay.analytics.report import Report
+from outlay.answers import Costs
 from outlay.arguments import When, Where, checked_dimensions, read_date, read_text, read_when, read_where
 from outlay.budgets.alert_rules import AlertRule, read_rule
 from outlay.budgets.alerts import Alert
 from outlay.clock import Clock, Instant, WindowName, isoformat
 from outlay.dispatching import Dispatch
 from outlay.errors import InvalidInput
-from outlay.money import Money
+from outlay.model import CostTable
+from outlay.money import Money, decimal_to_pico, pico_to_decimal
 from outlay.remote_transport import Transport, not_remote
 from outlay.reporting import BY, checked_period
 from outlay.scheduling import LedgerSchedule
@@ -29,6 +33,9 @@ from outlay.watcher import KEPT_LOOK_MAX, Watcher
 from outlay.wire import SentReport, received_report, sendable
 
 _WHO = "program"
+TOP_MOST: Final = 10_000
+"""How many rows a server answers at once."""
+
 Parameters = dict[str, str | list[str]]
 
 
@@ -159,7 +166,30 @@ class RemoteAlerts(LedgerSchedule):
 
 
 class RemoteAnalysis(RemoteAlerts, LedgerAnalysis):
-    """What a ledger knows about what spend will be and why it changed, worked out by its server."""
+    """What a ledger knows about who cost most, what spend will be and why it changed, worked out by its server."""
+
+    def top(
+        self,
+        by: str = "job",
+        *,
+        limit: int = 10,
+        minimum: str | Decimal | Money | None = None,
+        where: Where = None,
+        since: When = None,
+        until: When = None,
+    ) -> Costs:
+        """As `Ledger.top`."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise InvalidInput(
+                "limit is how many rows to give: a whole number from 0", code="bad_count", field="limit"
+            )
+        self._flush()
+        told = {**_filter(where), **self._moments(None, since=since, until=until)}
+        told |= {"by": checked_dimensions((by,), times=True)[0], "limit": str(min(max(limit, 1), TOP_MOST))}
+        if minimum is not None:
+            told["minimum"] = format(pico_to_decimal(decimal_to_pico(minimum)), "f")
+        table = self.transport.ask("/v1/top", CostTable, told)
+        return Costs(replace(table, rows=table.rows[:limit], spooled=table.spooled + self._spooled()))
 
     def forecast(
         self,

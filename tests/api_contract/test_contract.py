@@ -30,7 +30,7 @@ INHERITED = {
     *("alert_link", "channel_maker", "channel_settings", "mail_settings", "own_reports", "report_writer"),
     "suggest_alerts",
     *("estimate", "estimated", "events_seen", "keep_seen"),
-    *("record", "record_call", "record_many", "record_response", "top", "track", "tracked", "watch"),
+    *("record", "record_call", "record_many", "record_response", "track", "tracked", "watch"),
 }
 """What needs no word of its own for a server: it stands on what does."""
 
