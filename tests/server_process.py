@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,19 @@ class ServerProcess:
     """`outlay serve` of one ledger. It may be killed and started again on the same port; a context manager."""
 
     def __init__(
-        self, ledger: Path | str, folder: Path, *, port: int | None = None, tables: str = "", **settings: Any
+        self,
+        ledger: Path | str,
+        folder: Path,
+        *,
+        port: int | None = None,
+        tables: str = "",
+        command: Sequence[str] = ("serve",),
+        **settings: Any,
     ) -> None:
         """`settings` are those of the table [server], `tables` further text of the configuration; the log is
-        `server.log` in `folder`.
+        `server.log` in `folder`. `command` comes before the ledger.
         """
+        self._command = command
         self.ledger = str(ledger)
         self.folder = folder
         self.port = port or free_port()
@@ -54,7 +63,7 @@ class ServerProcess:
         """Start it, and wait until it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OUTLAY_")}
         environment["OUTLAY_CONFIG"] = str(self._config)
-        command = [sys.executable, "-m", "outlay", "serve", self.ledger, "--port", str(self.port)]
+        command = [sys.executable, "-m", "outlay", *self._command, self.ledger, "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
