@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from tests.budget_entries import CENT, account, cents, put, reserve
 from tests.postgres_server import DURABLE, PostgresServer, a_server
 
-from outlay.ledger.postgres import PostgresStore
+from outlay.budgets.coverage import BudgetCoverage
+from outlay.ledger.postgres import PostgresStore, connections
 from outlay.ledger.postgres.connections import Connections, Meta
 from outlay.ledger.postgres.statements import Connection
 
@@ -36,7 +38,7 @@ def lose(server: PostgresServer, xact: int) -> bool:
 def test_a_number_that_another_transaction_committed_under_acknowledges_nothing(server: PostgresServer) -> None:
     with server.database() as url:
         PostgresStore(url).close()
-        connections = Connections(url)
+        pool = Connections(url)
         tries: list[bool] = []
 
         def work(connection: Connection, meta: Meta) -> int:
@@ -45,7 +47,38 @@ def test_a_number_that_another_transaction_committed_under_acknowledges_nothing(
                 tries.append(lose(server, meta.xact))
             return len(tries)
 
-        connections.write(work)
+        pool.write(work)
         assert tries[-1]
-        assert connections.read(lambda one: one.execute("SELECT value FROM setting").fetchall()) == [("1",)]
-        connections.close()
+        assert pool.read(lambda one: one.execute("SELECT value FROM setting").fetchall()) == [("1",)]
+        pool.close()
+
+
+def test_what_landed_though_its_commit_was_not_answered_is_held_and_counted_once(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(postgres_url, covering=BudgetCoverage)
+    put(store, "cap", limit="1")
+    commit = connections._commit
+    cut: list[bool] = []
+
+    def commit_unheard(connection: Connection) -> None:
+        cut.append(bool(connection.last) and not any(cut[-1:]))
+        if cut[-1]:
+            connection.last = [one._replace(receive=None) for one in connection.last]
+        commit(connection)
+        if cut[-1]:
+            connection.close()
+            raise psycopg.OperationalError("the connection was cut")
+
+    monkeypatch.setattr(connections, "_commit", commit_unheard)
+    assert reserve(store, cents(30)).code == "exists"
+    assert account(store, cents(30)).committed == 30 * CENT
+    assert store.settle("r1", cents(20)).code == "settled"
+    assert store.append([cents(10, "other")])[0].code == "created"
+    assert store.append([cents(5, "third")])[0].code == "created"
+    found = account(store, cents(1))
+    assert (found.committed, found.spent) == (35 * CENT, 35 * CENT)
+    # The reservation was asked for twice; the rest had landed and was not done again.
+    assert cut == [True, False, True, False, True]
+    assert store.audit().findings == ()
+    store.close()

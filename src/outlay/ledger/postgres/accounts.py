@@ -77,8 +77,8 @@ class Tally:
 
     def apply(self, connection: Connection) -> None:
         """Do all of it now, where the transaction goes on to read what stands then."""
-        for name, bindings in self.statements():
-            run(connection, name, bindings)
+        for one in self.statements():
+            run(connection, one.name, one.bindings)
 
     def apply_last(self, connection: Connection) -> None:
         """Do all of it with the transaction's COMMIT, so that a hot account is held for no round trip."""
@@ -95,7 +95,7 @@ class Tally:
             _news_row(step) if isinstance(step, _News) else _change_row(step, places[step.share.key])
             for step in self._steps
         ]
-        return [("count", (_json([key_row(shares[key]) for key in keys]), _json(steps)))]
+        return [Statement("count", (_json([key_row(shares[key]) for key in keys]), _json(steps)))]
 
 
 def key_row(share: Share) -> tuple[str | int, ...]:

@@ -31,7 +31,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from outlay.errors import LedgerBusy, LedgerClosed, LedgerCorrupt, LedgerError, OpenedBeforeFork
 from outlay.ledger.postgres.failures import lost, translate, undone
-from outlay.ledger.postgres.statements import Connection, first, only, run, sql
+from outlay.ledger.postgres.statements import Connection, first, numbered, only, run, sql
 
 READ_SECONDS_MAX: Final = 10.0
 """The server ends a reader's statement after this."""
@@ -362,9 +362,11 @@ def _commit(connection: Connection) -> None:
         connection.execute("COMMIT")
         return
     with connection.pipeline():
-        for name, bindings in connection.last:
-            run(connection, name, bindings)
+        cursors = [connection.execute(numbered(sql(one.name)), one.bindings) for one in connection.last]
         connection.execute("COMMIT")
+    for one, cursor in zip(connection.last, cursors, strict=True):
+        if one.receive is not None and (row := cursor.fetchone()) is not None:
+            one.receive(row)
 
 
 def _begin_reading(connection: Connection, seconds_max: float) -> None:

@@ -103,8 +103,8 @@ class _Group:
 
     def apply(self) -> None:
         """Write all of it now, where the transaction goes on to read what stands then."""
-        for name, bindings in self._statements():
-            run(self.write.connection, name, bindings)
+        for one in self._statements():
+            run(self.write.connection, one.name, one.bindings)
 
     def apply_last(self) -> None:
         """Write all of it with the transaction's COMMIT."""
@@ -119,7 +119,7 @@ class _Group:
             [one.root for one in self.endings],
             [one.shares for one in self.endings],
         )
-        return [("end_reservations", bound), *self.tally.statements()]
+        return [Statement("end_reservations", bound), *self.tally.statements()]
 
 
 class Reservations:
@@ -150,26 +150,38 @@ class Reservations:
         with storable(estimates):
             prepared = prepare(estimates, names)
 
-            def work(write: Write) -> list[Reserved]:
+            def packed(write: Write) -> list[bytes]:
                 known = prepared if write.names is names else prepare(estimates, write.names)
-                packed = [
+                return [
                     encode_row(row if row is not None else write.encode([estimate])[0])
                     for row, estimate in zip(known, estimates, strict=True)
                 ]
-                taken = _take(write, asked, packed)
-                if taken is not None:
-                    return taken
+
+            answers: list[str | None] = []
+
+            def take(write: Write) -> None:
+                # With COMMIT: the accounts are held for no round trip.
+                bound = _bound(asked, packed(write))
+                write.connection.last.append(Statement("reserve", bound, lambda row: answers.append(row[0])))
+
+            while not answers:  # A COMMIT that landed unanswered: the same again is told what stands.
+                self._write(take, epoch)
+            if answers[0] is not None:
+                return _reserved_all(asked, answers[0])
+
+            def take_after_expiry(write: Write) -> list[Reserved]:
                 return [
                     one
-                    for reserving, estimate in zip(asked, packed, strict=True)
+                    for reserving, estimate in zip(asked, packed(write), strict=True)
                     for one in self._take_after_expiry(write, reserving, estimate)
                 ]
 
-            return self._write(work, epoch)
+            return self._write(take_after_expiry, epoch)
 
     def _take_after_expiry(self, write: Write, asked: Reserving, estimate: bytes) -> list[Reserved]:
         self._expire(write, asked.now)
-        return _take(write, [asked], [estimate], expired=True) or []
+        (answer,) = only(write.connection, "reserve", _bound([asked], [estimate], expired=True))
+        return _reserved_all([asked], answer)
 
     def stop_waiting(self, id: str) -> None:
         """See BudgetStore.stop_waiting."""
@@ -404,10 +416,8 @@ def _event(write: Write, kept: _Kept) -> list[Entry]:
     return versions
 
 
-def _take(
-    write: Write, asked: Sequence[Reserving], estimates: Sequence[bytes], *, expired: bool = False
-) -> list[Reserved] | None:
-    """Take what is asked, each all or none; None where something is overdue that has not been expired."""
+def _bound(asked: Sequence[Reserving], estimates: Sequence[bytes], *, expired: bool = False) -> tuple[str, str, bool]:
+    """What the server's function is told to take, each all or none; nothing while what is overdue is not expired."""
     shares = [accounts.held_by(one.limits) for one in asked]
     places: dict[AccountKey, int] = {}
     keys = []
@@ -418,10 +428,10 @@ def _take(
     described = [
         _described(one, held, estimate, places) for one, held, estimate in zip(asked, shares, estimates, strict=True)
     ]
-    bound = (_encode(keys).decode(), _encode(described).decode(), expired)
-    (answer,) = only(write.connection, "reserve", bound)
-    if answer is None:
-        return None
+    return _encode(keys).decode(), _encode(described).decode(), expired
+
+
+def _reserved_all(asked: Sequence[Reserving], answer: str) -> list[Reserved]:
     return [_reserved(one, outcome) for one, outcome in zip(asked, _decode_outcomes(answer), strict=True)]
 
 

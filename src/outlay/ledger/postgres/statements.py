@@ -7,10 +7,10 @@ and no session state is used: whatever a statement needs is set within its trans
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import RawServerCursor
@@ -23,8 +23,13 @@ MONTH: str = (
     "(extract(year FROM date '1970-01-01' + day) * 12 + extract(month FROM date '1970-01-01' + day))::integer - 1"
 )
 
-Statement = tuple[str, Sequence[object]]
-"""A named statement whose rows nobody reads, and what is bound to it."""
+
+class Statement(NamedTuple):
+    """A named statement, what is bound to it, and who is given its first row once the transaction is committed."""
+
+    name: str
+    bindings: Sequence[object]
+    receive: Callable[[Row], None] | None = None
 
 
 class Connection(psycopg.Connection[Row]):
