@@ -169,6 +169,7 @@ def test_the_mail_looks_as_agreed(received: EmailMessage) -> None:
 
 def test_a_mail_program_finds_text_a_page_and_the_pictures_inside_it(received: EmailMessage) -> None:
     assert received.get_content_type() == "multipart/alternative"
+    assert received["Auto-Submitted"] == "auto-generated"
     assert [part.get_content_type() for part in received.iter_parts()] == ["text/plain", "multipart/related"]
     page = list(received.iter_parts())[1]
     assert isinstance(page, EmailMessage)

@@ -193,6 +193,16 @@ def test_the_ninth_series_and_all_after_it_are_one_and_nothing_is_lost() -> None
     assert sum(values(spec, "cost")) == sum(range(9, 21))
 
 
+def test_names_of_users_stand_in_a_spec_as_data_only() -> None:
+    spec = charts.spend_over_time(DAYS)
+    name = HOSTILE.strip("\u2028 ")
+    assert name in values(spec, "series")
+    # Else only the colours' domain and the description name them; no expression, filter or sort does.
+    rest = {key: one for key, one in spec.items() if key not in ("data", "description")}
+    del rest["encoding"]["color"]["scale"]
+    assert name not in str(rest)
+
+
 def test_the_bars_of_the_dearest_say_amount_and_share() -> None:
     found = charts.top_bar(table(row("a", cost="3"), row(None, cost="1"), row("c", cost="4"), by=("user",)), most=2)
     assert [(one["name"], one["exact"], one["share"]) for one in found["data"]["values"]] == [

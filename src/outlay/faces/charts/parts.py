@@ -52,7 +52,7 @@ def finished(
         named["subtitle"] = subtitle
     return {
         "$schema": SCHEMA,
-        "description": f"{title}. {said}",
+        "description": f"{title}. {said}".strip(),
         "title": named,
         "width": width,
         "height": height,

@@ -62,7 +62,6 @@ def spend_over_time(table: CostTable, *, title: str | None = None, width: int = 
             "field": "series",
             "type": "nominal",
             "scale": colours(names),
-            "sort": names,
             "legend": {"columns": columns},
         }
         encoding["order"] = {"field": "rank", "type": "quantitative"}

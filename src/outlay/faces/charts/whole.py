@@ -36,7 +36,7 @@ def themed(spec: Spec, theme: Theme) -> Spec:
 def with_notes(spec: Spec, notes: Iterable[Note], zone: str) -> Spec:
     """A chart over time with each note as a line at its instant, its first words above and all of it on hover."""
     rows = [{"at": place(wall(note.at, zone)), "note": plain(note.text), "word": _short(note.text)} for note in notes]
-    if not rows:
+    if not rows or spec.get("mark", {}).get("style") == "nothing":
         return spec
     layers = spec["layer"] if "layer" in spec else [{key: spec[key] for key in _MARKED if key in spec}]
     encoding = {

@@ -82,6 +82,8 @@ def mail_of(message: Message, sender: Address, to: tuple[Address, ...]) -> Email
         mail["Message-ID"] = f"<{blake2b(named.encode(), digest_size=16).hexdigest()}@{sender.domain}>"
     else:
         mail["Message-ID"] = make_msgid(domain=sender.domain)
+    # So that nobody's absence is answered to us.
+    mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.body)
     if message.html:
         mail.add_alternative(message.html, subtype="html")
