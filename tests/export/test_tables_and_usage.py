@@ -227,6 +227,7 @@ def test_many_rows_are_written_as_they_come(folder: Path, name: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize(("grain", "name"), [("call", "many.csv"), ("hour", "many.csv"), ("call", "many.parquet")])
 def test_a_million_rows_take_bounded_memory(folder: Path, grain: str, name: str) -> None:
     found, held = written(folder, 1_000_000, grain, name)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from outlay.api import Ledger
+    from outlay.faces.aws.clients import Clients
     from outlay.faces.aws.definition import Definition
     from outlay.faces.aws.plan import Change
     from outlay.faces.aws.resources import Untold
@@ -52,7 +53,7 @@ def show_plan(
     What stands is compared with [aws] of outlay.toml and the ledger's own budgets and rules. The exit code is 1
     where something waits for outlay aws apply, or is refused.
     """
-    changes, untold = _changes(ledger, profile)
+    changes, untold = _changes(ledger, _clients(profile))
     _show(changes, untold, form_of(json, csv))
     if any(change.action.value != "same" for change in changes):
         raise typer.Exit(Exit.FINDING)
@@ -65,10 +66,10 @@ def apply_plan(profile: ProfileOption = None, yes: YesOption = False, ledger: Le
     Each thing is read back and compared; what failed, or does not stand as written, makes the exit code 1. Nothing
     is ever deleted.
     """
-    from outlay.faces.aws.clients import Clients
     from outlay.faces.aws.plan import apply, kinds
 
-    changes, untold = _changes(ledger, profile)
+    clients = _clients(profile)
+    changes, untold = _changes(ledger, clients)
     _show(changes, untold, Form.TABLE)
     counts = kinds(changes)
     if not counts:
@@ -77,7 +78,7 @@ def apply_plan(profile: ProfileOption = None, yes: YesOption = False, ledger: Le
     told = ", ".join(f"{count} {kind.value}" for kind, count in counts.items())
     confirm(f"This is made or changed at AWS: {told}.", yes)
     failed = 0
-    for done in apply(Clients(profile), changes):
+    for done in apply(clients, changes):
         failed += bool(done.failure)
         print(f"{done.change.resource.id}: {done.failure or 'done, and read back'}")
         for each in done.differences:
@@ -94,7 +95,7 @@ def check(
 
     Shows only what does not; then the exit code is 1. For cron.
     """
-    changes, _ = _changes(ledger, profile)
+    changes, _ = _changes(ledger, _clients(profile))
     wrong = [change for change in changes if change.action.value != "same"]
     _show(wrong, [], form_of(json, csv))
     if wrong:
@@ -128,11 +129,10 @@ def publish(profile: ProfileOption = None, ledger: LedgerOption = None, json: Js
     At least once: a process that dies at the wrong moment makes the next one send up to 1,000 sums of a minute again.
     For cron, each minute.
     """
-    from outlay.faces.aws.clients import Clients
     from outlay.faces.aws.publishing import SETTLE_S, Publisher
 
     definition, _ = _definition(ledger)
-    clients = Clients(profile)
+    clients = _clients(profile)
 
     def put(namespace: str, data: list[dict[str, Any]]) -> None:
         clients.call("cloudwatch", definition.region, "put_metric_data", Namespace=namespace, MetricData=data)
@@ -175,6 +175,12 @@ def show_queries(
         sys.stdout.write(f"# {name.replace('_', ' ')}\n{text}\n\n")
 
 
+def _clients(profile: str | None) -> Clients:
+    from outlay.faces.aws.clients import Clients
+
+    return Clients(profile)
+
+
 def _definition(address: str | None) -> tuple[Definition, list[Untold]]:
     """The definition of outlay.toml with the ledger's budgets and rules, if there is a ledger."""
     from outlay.config import load_settings
@@ -200,13 +206,12 @@ def _budgets(book: Ledger) -> Sequence[Any]:
     return [budget for budget in book.defined_budgets() if not budget.name.startswith(PREFIX)]
 
 
-def _changes(address: str | None, profile: str | None) -> tuple[list[Change], list[Untold]]:
-    from outlay.faces.aws.clients import Clients
+def _changes(address: str | None, clients: Clients) -> tuple[list[Change], list[Untold]]:
     from outlay.faces.aws.plan import plan
     from outlay.faces.aws.resources import resources_of
 
     definition, untold = _definition(address)
-    return plan(Clients(profile), resources_of(definition)), untold
+    return plan(clients, resources_of(definition)), untold
 
 
 def _show(changes: Sequence[Change], untold: Sequence[Untold], form: Form) -> None:

@@ -201,15 +201,18 @@ class ParquetSink:
             self._flush()
 
     def _flush(self) -> None:
-        arrays = [
-            self._pa.array(
-                [None if row.get(name) in (None, "") else read(str(row[name])) for row in self._batch],
-                type=self._schema.field(name).type,
-            )
-            for name, read in self._read
-        ]
+        arrays = [self._array(name, read) for name, read in self._read]
         self._writer.write_batch(self._pa.record_batch(arrays, schema=self._schema))
         self._batch.clear()
+
+    def _array(self, name: str, read: Callable[[str], Any]) -> Any:
+        kind = self._schema.field(name).type
+        values = [row.get(name) or None for row in self._batch]
+        if not any(values):
+            return self._pa.nulls(len(values), kind)
+        # Prices, periods and names repeat from row to row.
+        known = {text: read(str(text)) for text in set(values) if text is not None}
+        return self._pa.array([None if text is None else known[text] for text in values], type=kind)
 
     def __enter__(self) -> ParquetSink:
         return self
