@@ -72,7 +72,14 @@ class Kept:
             if len(self._answers) >= KEPT_MOST:
                 self._answers.clear()
             kept = self._answers[key] = (place, now_s, asyncio.ensure_future(ask()))
+            kept[2].add_done_callback(lambda task: self._answered(key, place, task))
         return await asyncio.shield(kept[2])
+
+    def _answered(self, key: tuple[object, ...], place: int, task: asyncio.Task[Any]) -> None:
+        """An answer that took long is as fresh as one that did not."""
+        kept = self._answers.get(key)
+        if kept is not None and kept[2] is task:
+            self._answers[key] = (place, time.monotonic(), task)
 
     def clear(self) -> None:
         """Forget all: something was changed here."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
 
-from outlay.analytics.anomaly import Episode
+from outlay.analytics.anomaly import Episode, Step
 from outlay.analytics.comparison import Comparison
 from outlay.analytics.projection import Projections
 from outlay.clock import MICROSECONDS_PER_SECOND, date_to_day, isoformat, local_midnight, to_instant, windows_between
@@ -19,7 +19,7 @@ from outlay.faces import charts
 from outlay.faces.charts import ExpectedPoint, Note, Spec
 from outlay.faces.server.pages.visit import Page, Visit, address
 from outlay.model import CostTable
-from outlay.money import Money, round_half_even
+from outlay.money import Money, decimal_to_pico, round_half_even
 
 STEPS: Final = ("hour", "day", "week", "month")
 _HOUR: Final = 3_600 * MICROSECONDS_PER_SECOND
@@ -156,12 +156,33 @@ async def change(visit: Visit) -> Response:
 async def anomaly(visit: Visit) -> Response:
     """A watched series around an episode, with what was expected during it."""
     id, since = visit.query.get("id", ""), visit.query.get("since")
-    found = await visit.ask.exact(list[Episode], "/v1/anomalies", since=since, judged=True)
-    episode = next((one for one in found if one.id == id), None)
-    if episode is None:
+    # As the page asks it: finding them is dear, and the answer is there still.
+    found = await visit.ask.get("/v1/anomalies", since=since, judged=True)
+    one = next((each for each in found if each["id"] == id), None)
+    if one is None:
         raise NotFound("this anomaly is not known any more", code="no_such_anomaly")
+    episode = _episode(one)
     points = await _series(visit, episode)
     return told(visit, charts.anomaly(episode, points, zone=visit.facts.zone, currency=visit.facts.currency))
+
+
+def _episode(told: Mapping[str, Any]) -> Episode:
+    """An episode as its chart takes it."""
+    since, until, step = to_instant(told["since"]), to_instant(told["until"]), Step(told["step"])
+    return Episode(
+        id=told["id"],
+        series="",
+        by=tuple(told["by"]),
+        keys=tuple(told["by"].values()),
+        step=step,
+        since=since,
+        until=until,
+        steps=max(1, (until - since) // (_HOUR if step is Step.HOUR else 24 * _HOUR)),
+        goes_on=told["goes_on"],
+        actual=decimal_to_pico(told["actual"]),
+        expected=decimal_to_pico(told["expected"]),
+        peak=decimal_to_pico(told["peak"]),
+    )
 
 
 async def _series(visit: Visit, episode: Episode) -> list[ExpectedPoint]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from typing import Any, Final
 
@@ -143,15 +143,17 @@ async def set_tier(visit: Visit) -> Response:
 async def _own(visit: Visit, kind: str, name: str) -> list[Any]:
     period, where = visit.period(), (f"where.{kind}", name)
     today, month = period_named("today", visit.today), period_named("month", visit.today)
-    day, whole, features, services, calls, budgets = await asyncio.gather(
+    day, whole, features, services, calls, budgets, all_budgets = await asyncio.gather(
         visit.ask.get("/v1/costs", where, **today.span),
         visit.ask.get("/v1/costs", where, **month.span),
         visit.ask.get("/v1/costs", where, by="feature", limit=10, **period.span),
         visit.ask.get("/v1/costs", where, by="service", limit=10, **period.span),
         visit.ask.get("/v1/receipts", where, newest=True, limit=CALLS, since=period.since, until=period.until),
         visit.ask.get("/v1/budgets", subject=name),
+        visit.ask.get("/v1/budgets", fullest=1),
     )
-    standing = [one for one in budgets["budgets"] if _is_theirs(visit, one, name)]
+    of_each = {one["budget"] for one in all_budgets["budgets"] if one["subject"]}
+    standing = [one for one in budgets["budgets"] if _is_theirs(visit, one, of_each)]
     chart = _chart(visit, period, kind, name)
     return [
         visit.periods(),
@@ -171,9 +173,9 @@ async def _own(visit: Visit, kind: str, name: str) -> list[Any]:
     ]
 
 
-def _is_theirs(visit: Visit, one: Mapping[str, Any], name: str) -> bool:
-    """Whether an account is this subject's own, and not an alert rule's."""
-    return (one["subject"] == name or not visit.sees_all) and not one["budget"].startswith(OF_RULES)
+def _is_theirs(visit: Visit, one: Mapping[str, Any], of_each: Set[str]) -> bool:
+    """Whether an account is this subject's own: of a budget for each, or one that a key sees; no alert rule's."""
+    return (one["budget"] in of_each or not visit.sees_all) and not one["budget"].startswith(OF_RULES)
 
 
 def _plain(visit: Visit, found: Mapping[str, Any], by: str, period: Period) -> Table:
