@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -31,6 +32,8 @@ _REMEMBERED_MAX: Final = 100_000
 _QUOTED_LINES_MAX: Final = 50
 _TEXT_MAX: Final = 512
 _LARGEST: Final = 15
+_SLASHED: Final = re.compile(r"^\s*(\d{1,2})/(\d{1,2})/(\d{2}|\d{4})\s*$")
+_WRITTEN: Final = re.compile(r"^\s*(-?)\s*[$€£]?\s*(\d{1,3}(?:,\d{3})+\.\d+|\d+(?:\.\d+)?)\s*$")
 _DAY_S: Final = 86_400
 _Cells = list[str]
 NO_TAGS: Final[dict[str, str]] = {}
@@ -83,6 +86,7 @@ class TableReader:
         self._is_about = _keeper(self._static_places(places))
         self._templates: dict[tuple[str, ...], BilledRow] = {}
         self._moments: dict[str, _Moment] = {}
+        self._month_first: bool | None = None
 
     def read(self, record: Record) -> BilledRow | BadLine:
         """One record as a row of the bill."""
@@ -94,6 +98,8 @@ class TableReader:
     def _row(self, record: Record) -> BilledRow:
         cells, get = record.cells, self._get
         moments, start_text, end_text = self._moments, get["start"](cells), get["end"](cells)
+        if "/" in start_text:
+            start_text, end_text = self._slashed(cells, start_text), self._slashed(cells, end_text)
         start = moments.get(start_text) or self._moment(start_text, "start")
         end = (moments.get(end_text) or self._moment(end_text, "end")) if end_text else start
         quantity = get["quantity"](cells)
@@ -129,7 +135,7 @@ class TableReader:
         if not provider:
             raise InvalidInput("the row says nobody who sells; give --provider", code="missing_field")
         meter, per = meter_and_size(unit, self._words(cells)) if unit else (None, 1)
-        bill = get["bill_start"](cells)
+        bill = self._slashed(cells, get["bill_start"](cells))
         if len(self._templates) > _REMEMBERED_MAX:
             self._templates.clear()
         found = self._templates[about] = BilledRow(
@@ -153,6 +159,18 @@ class TableReader:
             about=next(_NUMBERS),
         )
         return found
+
+    def _slashed(self, cells: _Cells, text: str) -> str:
+        """A date that a spreadsheet wrote with strokes, in ISO form, where the rows so far tell its order: a billing
+        period begins on the first of a month, so of 4/1/25 the 1 is the day."""
+        bill, found = _SLASHED.match(self._get["bill_start"](cells)), _SLASHED.match(text)
+        if bill is not None and (bill[1] == "1") != (bill[2] == "1"):
+            self._month_first = bill[2] == "1"
+        if found is None or self._month_first is None:
+            return text
+        first, second, year = found.groups()
+        month, day = (first, second) if self._month_first else (second, first)
+        return f"{year if len(year) > 2 else '20' + year}-{month:0>2}-{day:0>2}"
 
     def _category(self, cells: _Cells) -> Category:
         name = self._get["category"](cells).lower()
@@ -249,6 +267,9 @@ def _moment(text: str, what: str) -> _Moment:
 def decimal_text(text: str, what: str) -> str:
     """The text as received, once it is known to be a finite number that a bill may hold.
 
+    A currency sign is taken off, and thousands separators where a point after them tells that they are such:
+    `$10,000.00` is read, `10,000` is not, because it may be 10.
+
     Raises InvalidInput `missing_field`, `not_a_number`, `infinite_amount`, `too_precise`.
     """
     if not text:
@@ -256,6 +277,9 @@ def decimal_text(text: str, what: str) -> str:
     try:
         number = Decimal(text)
     except InvalidOperation as error:
+        written = _WRITTEN.match(text)
+        if written is not None:
+            return decimal_text((written[1] or "") + written[2].replace(",", ""), what)
         raise InvalidInput(f"{what} {text[:40]!r} is not a number", code="not_a_number", field=what) from error
     if not number.is_finite() or number.adjusted() > _LARGEST:
         raise InvalidInput(f"{what} {text[:40]} is beyond any bill", code="infinite_amount", field=what)
