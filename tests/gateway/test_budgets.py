@@ -249,3 +249,13 @@ def test_a_body_that_cannot_be_read_is_refused_since_it_cannot_be_bounded(gatewa
     answer = _post(gateway, "openai/v1/chat/completions", content)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_json")
     assert gateway.playback.requests == []
+
+
+def test_an_answer_that_cannot_be_booked_reaches_its_client_and_its_call_stays_held(gateway: Gatewayed) -> None:
+    gateway.ledger.budget("day", limit="1.00", window="day", action="refuse")
+    odd = {**CHAT, "usage": {"prompt_tokens": -5, "completion_tokens": 100, "total_tokens": 95}}
+    gateway.playback.play(whole(odd))
+    answer = _post(gateway, "openai/v1/chat/completions", BODY)
+    assert (answer.status_code, answer.json()) == (200, odd)
+    spent, reserved = _spent(gateway.settled())
+    assert spent + reserved >= Decimal("0.001")  # The 100 tokens of output at $10.00 a million.

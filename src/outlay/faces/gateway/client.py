@@ -260,7 +260,7 @@ class Client:
         connection.send(request_head(upstream, method, target, headers, len(body)), body)
         try:
             await connection.head()
-        except BaseException:
+        except (UpstreamError, asyncio.CancelledError):
             connection.close()
             raise
         return connection

@@ -106,11 +106,7 @@ class Gateway:
         except OutlayError as error:
             return await passage.refuse(error)
         except Exception as error:  # noqa: BLE001 - the gateway's edge: a client gets an answer in its provider's shape
-            place = error.__traceback__
-            while place is not None and place.tb_next is not None:
-                place = place.tb_next
-            where = "" if place is None else f"{place.tb_frame.f_globals.get('__name__', '?')}:{place.tb_lineno}"
-            say(logging.ERROR, "the gateway failed", kind=type(error).__name__, raised_at=where)
+            _say_failed("the gateway failed", error)
             return await passage.refuse(OutlayError("the gateway failed; its log says where", code="gateway_failed"))
         finally:
             self._calls -= 1
@@ -200,7 +196,7 @@ class Passage:
             answer = await self._sent(order, held, target, told, raw_headers, rewrites)
         except (UpstreamError, asyncio.CancelledError) as error:
             exchange.error = _ending(error)
-            gateway.accounts.settle(order, held, exchange)
+            self._settle(order, held, exchange)
             raise
         try:
             return await self._pass(order, held, exchange, answer, rewrites)
@@ -267,7 +263,7 @@ class Passage:
                 body = await self._gathered(answer, keeper)
             except (UpstreamError, asyncio.CancelledError) as error:
                 exchange.error, exchange.over = _ending(error), True
-                self._gateway.accounts.settle(order, held, exchange)
+                self._settle(order, held, exchange)
                 raise
             if body is not None:
                 return await self._answer_whole(order, held, exchange, answer, headers, body)
@@ -291,11 +287,20 @@ class Passage:
         self, order: Order, held: Held, exchange: Exchange, answer: Connection, headers: Headers, body: bytes
     ) -> int:
         exchange.over = True
-        cost = self._gateway.accounts.settle(order, held, exchange)
+        cost = self._settle(order, held, exchange)
         if cost is not None:
             headers.append((b"x-outlay-cost", cost.encode()))
         await self._whole(answer.status, headers, body)
         return answer.status
+
+    def _settle(self, order: Order, held: Held, exchange: Exchange) -> str | None:
+        """Book what happened. What cannot be booked stays held, and keeps no answer from its client."""
+        try:
+            return self._gateway.accounts.settle(order, held, exchange)
+        except Exception as error:  # noqa: BLE001 - the gateway's edge: the provider has answered, whatever fails here
+            _say_failed("an answer was not booked; its call stays at its worst case", error)
+            self._gateway._state.metrics.reservations["not_booked"] += 1
+            return None
 
     async def _whole(self, status: int, headers: Headers, body: bytes) -> None:
         self._begun = True
@@ -328,7 +333,7 @@ class Passage:
             exchange.error, exchange.over = _ending(error), True
             raise
         finally:
-            self._gateway.accounts.settle(order, held, exchange)
+            self._settle(order, held, exchange)
         if not exchange.error:
             rest = b"" if hider is None else hider.rest()
             await self._send({"type": "http.response.body", "body": rest})
@@ -345,6 +350,16 @@ class Passage:
             shown = data if hider is None else hider.feed(data)
             if shown:
                 await self._send({"type": "http.response.body", "body": shown, "more_body": True})
+
+
+def _say_failed(what: str, error: Exception) -> None:
+    """Log a failure by its kind and place; its text may quote a request."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f"{place.tb_frame.f_globals.get('__name__', '?')}:{place.tb_lineno}"
+    code = error.code if isinstance(error, OutlayError) else ""
+    say(logging.ERROR, what, kind=type(error).__name__, raised_at=where, code=code)
 
 
 def _ending(error: UpstreamError | asyncio.CancelledError) -> str:
