@@ -313,12 +313,17 @@ class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
         ]
         return Repricing(examined, rows, self.currency, dry_run=dry_run)
 
-    def finish(self, job: str, *, units: int = 1, status: str = "ok") -> None:
-        """Say what a job produced: cost per unit divides all its calls by `units`. The last word counts."""
+    def finish(self, job: str, *, units: int = 1, status: str = "ok", time: When = None) -> None:
+        """Say what a job produced: cost per unit divides all its calls by `units`. The last word counts.
+
+        `time` is when it ended, now if not told: reports count what was produced by that day.
+        """
         if isinstance(units, bool) or not isinstance(units, int) or not 0 <= units <= COUNT_MAX:
             raise InvalidInput("units is how many things the job produced, from 0", code="bad_count", field="units")
         job, status = read_text(job, "job"), read_text(status, "status")
-        self.store.finish_job(JobOutcome(job=job, units=units, status=status, recorded_at=self.clock.now()))
+        ended = self._instant(time)
+        recorded_at = self.clock.now() if ended is None else ended
+        self.store.finish_job(JobOutcome(job=job, units=units, status=status, recorded_at=recorded_at))
 
     # Prices
 

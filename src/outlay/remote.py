@@ -146,12 +146,13 @@ class RemoteLedger(RemoteAnalysis, RemoteBudgets, RemoteBills, Ledger):
         }
         return received_repricing(self.transport.send("POST", "/v1/reprice", SentRepricing, body, answer_s=600))
 
-    def finish(self, job: str, *, units: int = 1, status: str = "ok") -> None:
+    def finish(self, job: str, *, units: int = 1, status: str = "ok", time: When = None) -> None:
         """As `Ledger.finish`."""
         if isinstance(units, bool) or not isinstance(units, int) or not 0 <= units <= COUNT_MAX:
             raise InvalidInput("units is how many things the job produced, from 0", code="bad_count", field="units")
         job, status = read_text(job, "job"), read_text(status, "status")
-        self.transport.send("PUT", f"/v1/jobs/{_quoted(job)}", dict[str, Any], {"units": units, "status": status})
+        body = {"units": units, "status": status} | ({} if time is None else {"time": self._told_time(time)})
+        self.transport.send("PUT", f"/v1/jobs/{_quoted(job)}", dict[str, Any], body)
 
     # Prices
 

@@ -141,6 +141,21 @@ def test_a_finished_job_has_a_cost_per_unit() -> None:
     assert run_json("job", "--request", "r1")["total"] == "3.50"
 
 
+def test_what_was_finished_earlier_counts_on_its_own_day() -> None:
+    record("--job", "video-7", "--time", "2026-11-01T10:00:00Z")
+    run("finish", "video-7", "--units", "4", "--time", "2026-11-01T10:05:00Z")
+    report = json.loads(run("report", "--since", "2026-11-01", "--until", "2026-11-03", "--form", "json"))
+    found = [(row["date"], row["finished"]) for row in report["sections"]["daily"]]
+    assert found == [("2026-11-01", 4)]
+
+
+def test_a_call_keeps_how_long_it_took_and_what_it_was_asked_with() -> None:
+    id = record("--duration-s", "2.4", "--parameter", "max_tokens=300", "--parameter", "effort=high")["id"]
+    with outlay.open("outlay.db") as ledger:
+        (kept,) = (receipt.event for receipt in ledger.events())
+    assert (kept.id, str(kept.duration_s), kept.parameters) == (id, "2.4", {"max_tokens": 300, "effort": "high"})
+
+
 def test_a_price_of_one_s_own_is_added_shown_and_brings_the_past_up_to_date_on_demand() -> None:
     run("record", "-p", "acme", "-s", "img", "-u", "images=5", "--time", "2026-03-01T10:00:00Z", "--id", "x")
     assert run_json("event", "x")["pricing_status"] == "unpriced"

@@ -136,6 +136,7 @@ def test_a_video_costs_what_its_calls_cost_and_failed_ones_are_counted(whole: ou
     job = whole.job(str(name))
     assert job.total.pico == sum(line.amount for receipt in job.receipts for line in receipt.lines)
     assert job.cost_per_unit == job.total
+    assert outcomes[str(name)].recorded_at == max(receipt.event.occurred_from for receipt in job.receipts)
 
 
 def test_an_interrupted_demo_is_finished_and_a_whole_one_is_left_alone() -> None:

@@ -13,7 +13,7 @@ import typer
 
 from outlay.errors import InvalidInput
 from outlay.faces.cli.analysing import PERIODS, read_periods
-from outlay.faces.cli.options import CsvOption, JsonOption, form_of, read_pairs
+from outlay.faces.cli.options import CsvOption, JsonOption, LedgerOption, form_of, read_pairs
 from outlay.faces.cli.render import Form, as_dicts, show, write_json
 from outlay.faces.cli.session import opened
 
@@ -97,7 +97,7 @@ def estimate(
 
 def estimated(
     job: Annotated[str, typer.Argument(metavar="JOB", help="The job whose estimate was kept.")],
-    ledger: Annotated[str | None, typer.Option("--ledger", "-l", metavar="PATH", show_default=False)] = None,
+    ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
 ) -> None:

@@ -59,8 +59,25 @@ StepOption = Annotated[str | None, _text("step", "The step inside the job, such 
 IdOption = Annotated[str | None, _text("id", "An id of your own; the same id with the same content books once.")]
 TimeOption = Annotated[str | None, _text("time", "When it happened, ISO 8601 with a zone.  [default: now]")]
 StatusOption = Annotated[str | None, _text("status", "ok, failed or cancelled.")]
+DurationOption = Annotated[str | None, _text("duration-s", "How many seconds it took.")]
+ParameterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter", metavar="NAME=VALUE", help="What it was asked with: temperature, …", show_default=False
+    ),
+]
 ErrorOption = Annotated[str | None, _text("error", "What went wrong, in short.")]
 CostOption = Annotated[str | None, _text("reported-cost", "What the provider said it cost.")]
+
+CountOption = Annotated[
+    int, typer.Option("--count", metavar="N", min=1, help="How many identical calls this stands for.")
+]
+ResponseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--response", metavar="FILE", help="Read a provider's JSON answer (- for stdin).", show_default=False
+    ),
+]
 
 
 def record(
@@ -85,15 +102,10 @@ def record(
     status: StatusOption = None,
     error: ErrorOption = None,
     reported_cost: CostOption = None,
-    count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, help="How many identical calls this stands for.")
-    ] = 1,
-    response: Annotated[
-        str | None,
-        typer.Option(
-            "--response", metavar="FILE", help="Read a provider's JSON answer (- for stdin).", show_default=False
-        ),
-    ] = None,
+    duration_s: DurationOption = None,
+    parameter: ParameterOption = None,
+    count: CountOption = 1,
+    response: ResponseOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost; keep nothing.")] = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -126,6 +138,9 @@ def record(
         "status": status,
         "error": error,
         "reported_cost": reported_cost,
+        "duration_s": duration_s,
+        "parameters": {name: _number_or_text(text) for name, text in read_pairs(parameter, "--parameter").items()}
+        or None,
         "count": count if count != 1 else None,
     }
     given = {name: value for name, value in fields.items() if value is not None}
@@ -137,6 +152,14 @@ def record(
         else:
             receipt = book.price(**given) if dry_run else book.record(**given)
         _show_receipt(receipt, form)
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """A parameter as a program would have given it: advice compares `max_tokens` as a number."""
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
 
 
 def _response_of(address: str) -> str:
@@ -161,6 +184,7 @@ def finish(
     job: Annotated[str, typer.Argument(metavar="JOB", help="The job that ended.")],
     units: Annotated[int, typer.Option("--units", metavar="N", min=0, help="How many things it produced.")] = 1,
     status: Annotated[str, typer.Option("--status", metavar="TEXT", help="How it ended.")] = "ok",
+    time: Annotated[str | None, _text("time", "When it ended, ISO 8601 with a zone.  [default: now]")] = None,
     ledger: LedgerOption = None,
     json: JsonOption = False,
     csv: CsvOption = False,
@@ -172,7 +196,7 @@ def finish(
     form = form_of(json, csv)
     with opened(ledger) as book:
         found = book.job(job)
-        book.finish(job, units=units, status=status)
+        book.finish(job, units=units, status=status, time=time)
         found = book.job(found.name)
         columns = (
             Column("job", "job"),

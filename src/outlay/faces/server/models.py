@@ -144,6 +144,7 @@ class JobOutcomeSent(Sent):
 
     units: Annotated[int, Field(ge=0, le=10**9)] = 1
     status: Name = "ok"
+    time: Annotated[str | None, Field(description="When it ended; now if not told.")] = None
 
 
 class CallSent(BaseModel):

@@ -52,7 +52,7 @@ def build(
     outcomes: list[Outcome] = []
     _record(ledger, _events(simulated, outcomes, advance))
     for outcome in outcomes:
-        ledger.finish(outcome.job, units=outcome.units, status=outcome.status)
+        ledger.finish(outcome.job, units=outcome.units, status=outcome.status, time=outcome.time)
     ledger.import_statement([row for day in simulated for row in bill_of(day)], source=SOURCE)
     ledger.fold()
     ledger.store.put_setting(DONE, plan)

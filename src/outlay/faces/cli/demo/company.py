@@ -63,11 +63,12 @@ CUSTOMERS: Final = (
 
 
 class Outcome(NamedTuple):
-    """What a job came to."""
+    """What a job came to, and when."""
 
     job: str
     units: int
     status: str
+    time: str
 
 
 class Day(msgspec.Struct, frozen=True):

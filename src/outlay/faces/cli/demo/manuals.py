@@ -27,7 +27,7 @@ def answers_of(day: Day) -> tuple[list[Fields], list[Outcome]]:
         for number in range(random.randint(1, 3)):
             job = day.name("manual", number)
             events += _indexing(day, job, random)
-            outcomes.append(Outcome(job, 1, "ok"))
+            outcomes.append(Outcome(job, 1, "ok", events[-1]["time"]))
     return events, outcomes
 
 

@@ -29,10 +29,11 @@ def videos_of(day: Day) -> tuple[list[Fields], list[Outcome]]:
         job = day.name("video", number)
         made, done = _video(day, job, random)
         events += made
-        outcomes.append(Outcome(job, 1, "ok") if done else Outcome(job, 0, "failed"))
+        ended = made[-1]["time"]
+        outcomes.append(Outcome(job, 1, "ok", ended) if done else Outcome(job, 0, "failed", ended))
     if day.index == RUNAWAY_DAY:
         events += _runaway(day, random)
-        outcomes.append(Outcome(RUNAWAY_JOB, 0, "cancelled"))
+        outcomes.append(Outcome(RUNAWAY_JOB, 0, "cancelled", events[-1]["time"]))
     return events, outcomes
 
 

@@ -127,7 +127,7 @@ async def finish(caller: Records, state: State, job: str, outcome: JobOutcomeSen
         raise NotFound(f"no call is recorded for job {job!r}", code="no_such_job")
     if caller.scope:
         await in_thread(lambda: _seen(caller, state.ledger.job(job), "no_such_job"))
-    await in_thread(lambda: state.ledger.finish(job, units=outcome.units, status=outcome.status))
+    await in_thread(lambda: state.ledger.finish(job, units=outcome.units, status=outcome.status, time=outcome.time))
     return plain({"outcome": "finished"})
 
 
