@@ -306,6 +306,23 @@ def test_the_commands_send_by_what_outlay_toml_says(
     assert len(mailbox.mails) == 3
 
 
+def test_tick_says_by_its_exit_code_that_a_report_was_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (tmp_path / "outlay.toml").write_text(
+        f'[mail]\nsmtp = "smtp://127.0.0.1:{port}"\nfrom = "outlay@example.com"\n'
+        '[reports.daily]\nform = "markdown"\nrecipients = ["ana@example.com"]\n'
+    )
+    with outlay.open_configured():
+        pass
+    assert CliRunner().invoke(app, ["tick"]).exit_code == 0
+    assert CliRunner().invoke(app, ["report", "--send", "daily"]).exit_code == 1
+    assert CliRunner().invoke(app, ["tick"]).exit_code == 1
+
+
 def test_nobody_is_left_waiting_after_a_watch_that_ran_on_its_thread(ledger: outlay.Ledger, mailbox: Mailbox) -> None:
     ledger.define_report("daily", recipients=["a@b.example"], form="markdown")
     with ledger.watcher({}):

@@ -302,16 +302,21 @@ def suggest(
 
 
 def tick(ledger: LedgerOption = None, json: JsonOption = False) -> None:
-    """Look once and send what is due: for cron. Exits with 1 if something could not be sent or an alert is open."""
+    """Look once and send what is due, reports too: for cron. Exits with 1 if an alert is open or something unsent."""
     with opened(ledger) as book:
         watcher = book.watcher()
         found = watcher.round(timed=True)
         watcher.stop()
+        unsent = sum(one.pending or one.dead for one in book.report_dispatches())
     names = ("raised", "sent", "failed", "pending", "open")
-    columns = (Column("leading", "Watched here"), *(Column(name, name.capitalize(), right=True) for name in names))
-    row = ("yes" if found.leading else "no, by another host", *(getattr(found, name) for name in names))
+    columns = (
+        Column("leading", "Watched here"),
+        *(Column(name, name.capitalize(), right=True) for name in names),
+        Column("reports", "Reports unsent", right=True),
+    )
+    row = ("yes" if found.leading else "no, by another host", *(getattr(found, name) for name in names), unsent)
     show(Table(columns, [row]), form_of(json, csv=False))
-    if found.failed or found.pending or found.open:
+    if found.failed or found.pending or found.open or unsent:
         raise typer.Exit(Exit.FINDING)
 
 
