@@ -20,13 +20,13 @@ WIDTH: Final = 600
 SCALE: Final = 2
 """Dots to a pixel, so that pictures are sharp on the screens of telephones."""
 
-_EDGE: Final = {"left": 0, "right": 0, "top": 4, "bottom": 4}
-"""Pictures end where the tables under them do."""
+_EDGE: Final = {"left": 0, "right": 14, "top": 4, "bottom": 4}
+"""Pictures begin where the tables under them do; at the right there is room for half a date."""
 
 _FIRST: Final = "spend-by-day"
-_ORDER: Final = {_FIRST: 0, "by-provider": 2}
+_ORDER: Final = {_FIRST: 0, "cost-of-one": 2, "by-provider": 3}
 _BY_PROVIDER_FROM: Final = 2
-_AFTER_PROVIDERS: Final = ("Total", "Finished", "Cost of one")
+_COST_OF_ONE: Final = "Cost of one"
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ def pictures(report: Report, width: int = WIDTH) -> list[Picture]:
     for section in report.sections:
         if section.name == "daily":
             found.append(Picture(name=_FIRST, spec=_daily(section, report, width)))
+            if any(row[section.columns.index(_COST_OF_ONE)] for row in section.rows):
+                found.append(Picture(name="cost-of-one", spec=_cost_of_one(section, report, width)))
         elif "% of total" in section.columns and "Cost" in section.columns and section.rows:
             found.append(Picture(name=_named(section), spec=_top(section, report, width)))
     found = [replace(one, spec={**one.spec, "padding": _EDGE}) for one in found]
@@ -55,7 +57,7 @@ def pictures(report: Report, width: int = WIDTH) -> list[Picture]:
 
 def _daily(section: Section, report: Report, width: int) -> Spec:
     """Spend of each day by provider, with the notes of people."""
-    last = section.columns.index(_AFTER_PROVIDERS[0])
+    last = section.columns.index("Total")
     rows, notes = [], []
     for cells in section.rows:
         day = str(cells[0])
@@ -73,6 +75,24 @@ def _daily(section: Section, report: Report, width: int) -> Spec:
         height=260,
     )
     return charts.with_notes(spec, notes, report.zone)
+
+
+def _cost_of_one(section: Section, report: Report, width: int) -> Spec:
+    """What one finished piece of work cost each day: a gap where nothing was finished."""
+    column = section.columns.index(_COST_OF_ONE)
+    points = [
+        (to_instant(f"{row[0]}T00:00", report.zone), cell.pico if isinstance(cell := row[column], Money) else None)
+        for row in section.rows
+    ]
+    whole = section.total[column] if section.total else None
+    return charts.trend(
+        points,
+        zone=report.zone,
+        currency=report.total.currency,
+        title="What one finished piece of work costs",
+        subtitle=f"{whole.digits()} over the whole period" if isinstance(whole, Money) else "",
+        width=width,
+    )
 
 
 def _top(section: Section, report: Report, width: int) -> Spec:
