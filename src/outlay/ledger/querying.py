@@ -19,6 +19,7 @@ from outlay.ledger.rollups import (
     OTHER,
     WIDE,
     Grain,
+    Piece,
     Plan,
     Rollup,
     first_day,
@@ -85,8 +86,11 @@ class Reading:
 
     def by_plan(self, chosen: Plan) -> str:
         """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
-        for piece in chosen.pieces:
-            self._add_cells(piece.rollup, piece.since, piece.until)
+        if self._adds_together(chosen):
+            self._add_together(chosen.pieces)
+        else:
+            for piece in chosen.pieces:
+                self._add_cells(piece.rollup, piece.since, piece.until)
         if chosen.quantities is not None:
             self._add_quantities(chosen.since, chosen.until)
         self._add_edges(chosen)
@@ -172,6 +176,25 @@ class Reading:
         else:
             self._limit_time(rollup, since, until, conditions, bindings)
             self._add_cells_of("cells", rollup, keys, conditions, bindings)
+
+    def _adds_together(self, chosen: Plan) -> bool:
+        """Whether one statement sums all pieces: no times are told apart, and nobody's days are sought."""
+        times = any(name in TIME_KEYS for name in self.query.by)
+        return len(chosen.pieces) > 1 and not times and chosen.rollup.dimensions[0] not in self.query.where
+
+    def _add_together(self, pieces: Sequence[Piece]) -> None:
+        keys = self._key_columns(pieces[0].rollup)
+        apart: list[str] = []
+        bindings: list[object] = []
+        for piece in pieces:
+            conditions, bound = self._where(piece.rollup)
+            self._limit_time(piece.rollup, piece.since, piece.until, conditions, bound)
+            text = self.dialect.sql("cells_apart").replace("{keys}", columns(keys))
+            apart.append(text.replace("{table}", piece.rollup.name).replace("{conditions}", joined(conditions)))
+            bindings += bound
+        text = self.dialect.sql("cells_together").replace("{keys}", columns(keys))
+        text = text.replace("{pieces}", " UNION ALL ".join(apart))
+        self._add_rows(keys, self.dialect.rows_of(self.connection, text, bindings), spans=False)
 
     def _add_cells_of(
         self,

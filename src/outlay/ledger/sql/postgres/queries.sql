@@ -246,6 +246,13 @@ SELECT EXISTS (SELECT 1 FROM rollup_day WHERE day >= ? AND day < ? AND {column} 
 SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico) {spans}
 FROM {table} WHERE {conditions} GROUP BY {keys}
 
+-- name: cells_apart
+SELECT {keys}, events, failed, unpriced, incomplete, micro, pico FROM {table} WHERE {conditions}
+
+-- name: cells_together
+SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico)
+FROM ({pieces}) AS pieces GROUP BY {keys}
+
 -- name: cells_by_day
 SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(micro), sum(pico) {spans}
 FROM {table}
