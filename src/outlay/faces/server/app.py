@@ -83,7 +83,7 @@ class Service:
         self._gateway_only = gateway_only
         self.resources = _resources()
         self._upkeep = Upkeep(state)
-        self._site = _site(state, self._answer_resource)
+        self._site = None if gateway_only else _site(state, self._answer_resource)
         state.metrics.gauges["outlay_queue_events"] = (
             "Events that wait for the writer.",
             lambda: state.writer.waiting,

@@ -78,6 +78,8 @@ class Kept:
     def _answered(self, key: tuple[object, ...], place: int, task: asyncio.Task[Any]) -> None:
         """An answer that took long is as fresh as one that did not."""
         kept = self._answers.get(key)
+        if not task.cancelled():
+            task.exception()  # Told to whoever asked; if all have gone meanwhile, to nobody.
         if kept is not None and kept[2] is task:
             self._answers[key] = (place, time.monotonic(), task)
 

@@ -85,7 +85,7 @@ async def remove_view(caller: Rules, state: State, name: ViewName) -> Response:
     """Take a view away."""
 
     def remove() -> None:
-        body = state.ledger.store.note(VIEW, name)
+        body = state.ledger.store.note(VIEW, read_text(name, "name"))
         if body is None or msgspec.json.decode(body, type=View).gone:
             raise NotFound(f"no view {name[:60]!r} is saved", code="no_such_view")
         _put(state, View(name, "", caller.key, state.clock.now(), gone=True))
