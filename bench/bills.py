@@ -158,7 +158,8 @@ def write(lines: list[str]) -> None:
             MARK,
             "",
             "`python bench/bills.py --write`: a FOCUS file of hourly rows of 30 days, as many resources as fill it, "
-            "imported by `outlay import` into a new file. Peak memory is of the whole process.",
+            "imported by `outlay import` into a new file. Peak memory is of the whole process. Where other programs "
+            "share the machine, the time of the processor is what a free core needs.",
             "",
             "| file | rows | size | time | of the processor | peak memory | ledger |",
             "|---|---|---|---|---|---|---|",
