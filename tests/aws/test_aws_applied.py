@@ -163,7 +163,7 @@ def test_expiry_of_a_bucket_leaves_others_rules_and_never_touches_uploads(cloud:
     (row,) = [row for row in run("check", "--json", exits=1)["rows"] if row["kind"] == "bucket lifecycle"]
     assert row["action"] == "refuse"
     assert "uploads/" in row["reason"]
-    run("apply", "--yes")
+    run("apply", "--yes", exits=1)
     assert s3.get_bucket_lifecycle_configuration(Bucket="videos")["Rules"][0]["ID"] == "all"
 
 
@@ -177,7 +177,7 @@ def test_hours_of_a_service_and_retention_of_its_log_are_planned_and_checked(clo
         '[aws]\nname = "vn"\nregion = "us-east-2"\n[aws.logs]\n"/ecs/dev/backend" = 7\n"/ecs/dev/none" = 7\n'
         '[aws.schedules.dev]\ncluster = "ai-video-cluster"\nservice = "backend"\nzone = "Europe/Berlin"\n'
     )
-    run("apply", "--yes")
+    run("apply", "--yes", exits=1)
     found = client("application-autoscaling").describe_scheduled_actions(ServiceNamespace="ecs")["ScheduledActions"]
     shown = {each["ScheduledActionName"]: (each["Schedule"], each["Timezone"]) for each in found}
     assert shown == {

@@ -129,6 +129,13 @@ def test_a_correction_leaves_the_sum_at_what_the_ledger_says(memory: outlay.Ledg
     assert sums(sent)["OperationCost", ()] == memory.costs().total.amount
 
 
+def test_a_call_without_a_price_is_no_sample_of_zero(memory: outlay.Ledger) -> None:
+    memory.record(provider="nobody", service="unknown", usage={"input_tokens": 5}, time="2026-03-10T11:00:00Z")
+    for preset in ("ai", "assistant"):
+        found = {value.series.metric for value in values_of(entries_of(memory), read_definition({"preset": preset}))}
+        assert found == {"InputTokens"}
+
+
 def test_requests_keep_within_what_one_call_of_the_api_takes(memory: outlay.Ledger) -> None:
     for number in range(700):
         memory.record(

@@ -13,7 +13,7 @@ from outlay.clock import Instant
 from outlay.faces.aws.definition import Definition, Metric, MetricOf
 from outlay.instrument.emf import EmfLog
 from outlay.instrument.envelope import label_of
-from outlay.model import ATTRIBUTIONS, Entry, Status, UsageEvent
+from outlay.model import ATTRIBUTIONS, Entry, PricingStatus, Status, UsageEvent
 from outlay.money import Money, pico_to_decimal
 
 MINUTE: Final = 60 * 1_000_000
@@ -41,7 +41,8 @@ class Value(NamedTuple):
 def values_of(entries: Iterable[Entry], definition: Definition) -> Iterator[Value]:
     """The values of entries, in order; calls of one request that stand together are one request's cost.
 
-    A reversal takes its amount off again. A set of dimensions that a call lacks one of is left out, as in EMF.
+    A call without a price has no cost, rather than one of zero. A reversal takes its amount off again. A set of
+    dimensions that a call lacks one of is left out, as in EMF.
     """
     of_calls = [(name, metric) for name, metric in definition.metrics.items() if metric.of is not MetricOf.REQUEST]
     requests: dict[tuple[str, int], list[Entry]] = {}
@@ -51,7 +52,8 @@ def values_of(entries: Iterable[Entry], definition: Definition) -> Iterator[Valu
             if amount is not None:
                 yield from _spread(name, metric, entry, amount)
         # A correction changes what its request cost; it is no further request.
-        requests.setdefault((entry.event.request or f"\0{entry.seq}", entry.sign), []).append(entry)
+        if not _unknown(entry):
+            requests.setdefault((entry.event.request or f"\0{entry.seq}", entry.sign), []).append(entry)
     for name, metric in definition.metrics.items():
         if metric.of is MetricOf.REQUEST:
             for calls in requests.values():
@@ -61,11 +63,15 @@ def values_of(entries: Iterable[Entry], definition: Definition) -> Iterator[Valu
 
 def _measured(of: MetricOf, entry: Entry) -> Decimal | None:
     if of in (MetricOf.CALL, MetricOf.SERVICE):
-        return pico_to_decimal(entry.sign * entry.rating.amount)
+        return None if _unknown(entry) else pico_to_decimal(entry.sign * entry.rating.amount)
     if of not in _TOKENS:
         return None
     tokens = entry.event.usage.get(_TOKENS[of])
     return None if tokens is None else Decimal(entry.sign * tokens * entry.event.count)
+
+
+def _unknown(entry: Entry) -> bool:
+    return entry.rating.status is PricingStatus.UNPRICED
 
 
 def _spread(name: str, metric: Metric, entry: Entry, amount: Decimal) -> Iterator[Value]:

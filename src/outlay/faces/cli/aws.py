@@ -63,8 +63,8 @@ def show_plan(
 def apply_plan(profile: ProfileOption = None, yes: YesOption = False, ledger: LedgerOption = None) -> None:
     """Show the plan, and do it once it is confirmed.
 
-    Each thing is read back and compared; what failed, or does not stand as written, makes the exit code 1. Nothing
-    is ever deleted.
+    Each thing is read back and compared; what failed, was refused, or does not stand as written, makes the exit code
+    1. Nothing is ever deleted.
     """
     from outlay.faces.aws.plan import apply, kinds
 
@@ -72,12 +72,12 @@ def apply_plan(profile: ProfileOption = None, yes: YesOption = False, ledger: Le
     changes, untold = _changes(ledger, clients)
     _show(changes, untold, Form.TABLE)
     counts = kinds(changes)
-    if not counts:
+    failed = sum(change.action.value == "refuse" for change in changes)
+    if counts:
+        told = ", ".join(f"{count} {kind.value}" for kind, count in counts.items())
+        confirm(f"This is made or changed at AWS: {told}.", yes)
+    else:
         print("nothing to do", file=sys.stderr)
-        return
-    told = ", ".join(f"{count} {kind.value}" for kind, count in counts.items())
-    confirm(f"This is made or changed at AWS: {told}.", yes)
-    failed = 0
     for done in apply(clients, changes):
         failed += bool(done.failure)
         print(f"{done.change.resource.id}: {done.failure or 'done, and read back'}")
