@@ -187,3 +187,25 @@ def test_without_a_master_key_worth_its_name_nothing_is_kept(master: str, code: 
     with pytest.raises(outlay.InvalidInput) as refused:
         Seal(master)
     assert refused.value.code == code
+
+
+def test_a_gateway_without_credentials_of_its_own_signs_nothing_and_charges_nothing(
+    open_gateway: Callable[..., Gatewayed], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from outlay.faces.gateway import bedrock
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(bedrock, "_found", {})
+    gateway = open_gateway(upstreams={"bedrock": {"url": "http://127.0.0.1:9", "region": "us-east-1"}})
+    gateway.ledger.budget("day", limit="1.00", window="day", action="refuse")
+    body = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+    path = "/model/anthropic.claude-3-haiku-20240307-v1:0/converse"
+    answer = httpx.post(gateway.url("bedrock") + path, json=body)
+    assert _refused(answer) == (403, "no_aws_credentials")
+    gateway.settled()
+    (status,) = gateway.ledger.budgets("day")
+    assert (status.spent, status.reserved) == (0, 0)

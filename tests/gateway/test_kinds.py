@@ -178,6 +178,20 @@ def test_a_packed_answer_passes_packed_and_is_read_all_the_same(gateway: Gateway
     assert answer.headers["x-outlay-cost"] == "0.0035"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_is_not_packed_as_it_says_passes_as_it_is(gateway: Gatewayed, streamed: bool) -> None:
+    gateway.ledger.budget("day", limit="1.00", window="day", action="refuse")
+    chunks = (b"no gzip at all, ", b"and no JSON")
+    kind = "text/event-stream" if streamed else "application/json"
+    gateway.playback.play(Answer(chunks, streamed=streamed, content_type=kind, headers={"content-encoding": "gzip"}))
+    body = {**BODY, "stream": streamed, "stream_options": {"include_usage": True}}
+    with httpx.stream("POST", gateway.url("openai") + "/v1/chat/completions", json=body) as answer:
+        assert b"".join(answer.iter_raw()) == b"".join(chunks)
+    assert answer.status_code == 200
+    (receipt,) = gateway.events()
+    assert (receipt.event.basis, receipt.event.usage["output_tokens"]) == ("estimated", 100)
+
+
 def test_a_packed_request_is_read_for_its_budget_and_passes_packed(gateway: Gatewayed) -> None:
     import gzip
 

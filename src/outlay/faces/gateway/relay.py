@@ -194,7 +194,7 @@ class Passage:
         exchange = Exchange(order.method, order.url, order.body)
         try:
             answer = await self._sent(order, held, target, told, raw_headers, rewrites)
-        except (UpstreamError, asyncio.CancelledError) as error:
+        except (OutlayError, asyncio.CancelledError) as error:
             exchange.error = _ending(error)
             self._settle(order, held, exchange)
             raise
@@ -260,7 +260,7 @@ class Passage:
         streams = order.body.get("stream") is True or b"stream" in order.path.rpartition(b"/")[2].lower()
         if keeper.kind == "body" and (not streams or answer.status >= 400):
             try:
-                body = await self._gathered(answer, keeper)
+                body = await self._gathered(answer, exchange)
             except (UpstreamError, asyncio.CancelledError) as error:
                 exchange.error, exchange.over = _ending(error), True
                 self._settle(order, held, exchange)
@@ -269,7 +269,7 @@ class Passage:
                 return await self._answer_whole(order, held, exchange, answer, headers, body)
         return await self._stream(order, held, exchange, answer, headers, ASK_USAGE in rewrites)
 
-    async def _gathered(self, answer: Connection, keeper: Keeper) -> bytes | None:
+    async def _gathered(self, answer: Connection, exchange: Exchange) -> bytes | None:
         """The whole body, None where it is too long to be held back."""
         parts: list[bytes] = []
         size = 0
@@ -280,7 +280,7 @@ class Passage:
                 self._held_back = parts
                 return None
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        keeper.feed(body)
+        _feed(exchange, body)
         return body
 
     async def _answer_whole(
@@ -342,14 +342,23 @@ class Passage:
     async def _chunks(
         self, answer: Connection, exchange: Exchange, hider: UsageHider | None, parts: list[bytes]
     ) -> None:
-        keeper = exchange.keeper
         while data := b"".join(parts) or await answer.next():
             parts = []
-            if keeper is not None:
-                keeper.feed(data)
+            _feed(exchange, data)
             shown = data if hider is None else hider.feed(data)
             if shown:
                 await self._send({"type": "http.response.body", "body": shown, "more_body": True})
+
+
+def _feed(exchange: Exchange, data: bytes) -> None:
+    """Keep of an answer what tells its usage. One that is not packed as it says passes all the same, unread."""
+    if exchange.keeper is None:
+        return
+    try:
+        exchange.keeper.feed(data)
+    except Exception as error:  # noqa: BLE001 - the gateway's edge: whatever an upstream sends, its client gets it
+        _say_failed("an answer cannot be read", error)
+        exchange.keeper = Keeper("application/zip")
 
 
 def _say_failed(what: str, error: Exception) -> None:
@@ -362,9 +371,11 @@ def _say_failed(what: str, error: Exception) -> None:
     say(logging.ERROR, what, kind=type(error).__name__, raised_at=where, code=code)
 
 
-def _ending(error: UpstreamError | asyncio.CancelledError) -> str:
-    """The name under which a broken exchange is booked."""
-    return error.kind if isinstance(error, UpstreamError) else "CancelledError"
+def _ending(error: OutlayError | asyncio.CancelledError) -> str:
+    """The name under which a broken exchange is booked; what failed before the upstream did is not sent."""
+    if isinstance(error, UpstreamError):
+        return error.kind
+    return "CancelledError" if isinstance(error, asyncio.CancelledError) else "ConnectError"
 
 
 def _rewrites(order: Order, held: Held) -> list[Rewrite]:
