@@ -24,6 +24,7 @@ from outlay.faces.server.pages.components import (
     Link,
     Several,
     Table,
+    calls_said,
     change_of,
     columns,
     folded,
@@ -113,38 +114,6 @@ async def compare(visit: Visit) -> Response:
     after = visit.period("yesterday")
     before = _before(visit, after)
     found = await compared(visit, before, after, by)
-    total, change = found["total"], found["total"]["change"]
-    figures = Figures(
-        [
-            Figure(
-                label="Before",
-                value=visit.amount(total["before"]["cost"]),
-                note=f"{_days(before)}, {total['before']['calls']:,} calls",
-                id="before",
-            ),
-            Figure(
-                label="After",
-                value=visit.amount(total["after"]["cost"]),
-                note=f"{_days(after)}, {total['after']['calls']:,} calls",
-                id="after",
-            ),
-            Figure(
-                label="Change" + (", by the day" if found["by_day"] else ""),
-                value=visit.amount(change["amount"], signed=True),
-                change=change_of(Decimal(change["after"]), Decimal(change["before"])),
-                id="change",
-            ),
-            *(
-                Figure(label=label, value=visit.amount(change[name], signed=True), note=note)
-                for name, label, note in (
-                    ("volume", "Volume", "as many more calls"),
-                    ("mix", "Mix", "other features, services"),
-                    ("price", "Price", "the same call, dearer"),
-                    ("failures", "Failures", "what failed calls cost"),
-                )
-            ),
-        ]
-    )
     query = [
         *visit.where(),
         *visit.sides(),
@@ -153,11 +122,54 @@ async def compare(visit: Visit) -> Response:
         ("before_until", str(before.until)),
         *after.span.items(),
     ]
-    chart = Chart(
-        source=address("/charts/change", query),
-        label="What the change is made of: the steps add up to it",
-        height=300,
+    label = "What the change is made of: the steps add up to it"
+    chart = Chart(source=address("/charts/change", query), label=label, height=300)
+    groups = Choices("By", [Choice(text=text, href=visit.here(by=name), on=name == by) for name, text in BY.items()])
+    blocks = [
+        visit.periods("yesterday"),
+        groups,
+        chips(visit),
+        _change_in_figures(visit, found, before, after),
+        Card(title="What the change is made of", blocks=[chart]),
+        Card(title="What changed, and why", blocks=folded(_changes(visit, found, by, after))),
+        Card(title="Other periods", blocks=[_form(visit, before, after, by)]),
+    ]
+    return visit.page("Compare", blocks, lead=f"{_days(after)} against {_days(before)}")
+
+
+PARTS: Final = (
+    ("volume", "Volume", "as many more calls"),
+    ("mix", "Mix", "other features, services"),
+    ("price", "Price", "the same call, dearer"),
+    ("failures", "Failures", "what failed calls cost"),
+)
+"""What a change is made of: its name, its title, and what it means."""
+
+
+def _change_in_figures(visit: Visit, found: Mapping[str, Any], before: Period, after: Period) -> Figures:
+    total, change = found["total"], found["total"]["change"]
+    sides = [
+        Figure(
+            label=side.capitalize(),
+            value=visit.amount(total[side]["cost"]),
+            note=f"{_days(period)}, {calls_said(total[side]['calls'])}",
+            id=side,
+        )
+        for side, period in (("before", before), ("after", after))
+    ]
+    whole = Figure(
+        label="Change" + (", by the day" if found["by_day"] else ""),
+        value=visit.amount(change["amount"], signed=True),
+        change=change_of(Decimal(change["after"]), Decimal(change["before"])),
+        id="change",
     )
+    parts = [
+        Figure(label=label, value=visit.amount(change[name], signed=True), note=note) for name, label, note in PARTS
+    ]
+    return Figures([*sides, whole, *parts])
+
+
+def _changes(visit: Visit, found: Mapping[str, Any], by: str, after: Period) -> Table:
     rows = [
         (
             Link(named(row["keys"]), into(visit, row["keys"], after, by="user")),
@@ -172,20 +184,8 @@ async def compare(visit: Visit) -> Response:
         if Decimal(row["change"]["amount"])
     ]
     titles = (BY.get(by, by).capitalize(), ">~Before", ">~After", ">Change", ">~", "Why", ">~Calls")
-    table = Table(
-        caption="What changed", columns=columns(*titles), rows=rows, empty="Nothing was spent on either side."
-    )
-    groups = Choices("By", [Choice(text=text, href=visit.here(by=name), on=name == by) for name, text in BY.items()])
-    blocks = [
-        visit.periods("yesterday"),
-        groups,
-        chips(visit),
-        figures,
-        Card(title="What the change is made of", blocks=[chart]),
-        Card(title="What changed, and why", blocks=folded(table)),
-        Card(title="Other periods", blocks=[_form(visit, before, after, by)]),
-    ]
-    return visit.page("Compare", blocks, lead=f"{_days(after)} against {_days(before)}")
+    empty = "Nothing was spent on either side."
+    return Table(caption="What changed", columns=columns(*titles), rows=rows, empty=empty)
 
 
 def _days(period: Period) -> str:
