@@ -200,6 +200,7 @@ class LedgerAlerts(LedgerNoticing):
 
     def _forget_in_alerts(self, name: str) -> None:
         """Take a person's or customer's name out of what was told about them."""
+        self._forget_in_told(name, FORGOTTEN)
         book = AlertBook(self.store)
 
         def without(alert: Alert) -> Alert:

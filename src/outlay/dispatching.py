@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from outlay.analytics.own_reports import Due
 from outlay.budgets.alerts import Delivery, Message, put_off
 from outlay.clock import MICROSECONDS_PER_SECOND, Clock, Instant, Window
-from outlay.errors import DeliveryFailed
+from outlay.errors import OutlayError
 from outlay.ledger.store import LedgerStore
 
 DISPATCH: Final = "report_dispatch"
@@ -100,8 +100,14 @@ class DispatchBook:
         for recipient, send in sends.items():
             if not self._claim(dispatch.key, recipient):
                 continue
-            message = message or write(dispatch)
-            self._change(dispatch.key, recipient, self._sent(send, message))
+            try:
+                message = message or write(dispatch)
+                send(message)
+            except OutlayError as error:
+                # What cannot be written or sent now is tried again like any delivery, and shown when it is given up.
+                self._change(dispatch.key, recipient, self._put_off(error.message))
+            else:
+                self._change(dispatch.key, recipient, self._marked_sent)
         body = self._store.note(DISPATCH, dispatch.key)
         return dispatch if body is None else _dispatch(body)
 
@@ -115,14 +121,12 @@ class DispatchBook:
                 lambda old: replace(old, sent_at=None, dead=False, attempts=0, next_at=now),
             )
 
-    def _sent(self, send: Send, message: Message) -> Callable[[Delivery], Delivery]:
-        """Send it; what the delivery is then."""
-        try:
-            send(message)
-        except DeliveryFailed as error:
-            told, now = error.message, self._now()
-            return lambda one: put_off(one, now, told)
-        return lambda one: replace(one, sent_at=self._now(), attempts=one.attempts + 1, error="")
+    def _put_off(self, error: str) -> Callable[[Delivery], Delivery]:
+        now = self._now()
+        return lambda one: put_off(one, now, error)
+
+    def _marked_sent(self, one: Delivery) -> Delivery:
+        return replace(one, sent_at=self._now(), attempts=one.attempts + 1, error="")
 
     def _now(self) -> Instant:
         return self._clock.now()

@@ -82,7 +82,7 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
         going_on: set[str] = set()
         for rule in book.of_kinds(RuleKind.ANOMALY):
             for episode in self._unusual(rule, now):
-                alert = _anomaly(book, rule, self._as_told(rule, episode, now), now)
+                alert = _anomaly(book, rule, self._as_told(rule, episode), now)
                 alerts.append(alert)
                 if episode.goes_on:
                     going_on.add(alert.id)
@@ -90,8 +90,11 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
             alerts += self._drifts(book, rule, now)
         if rules := book.of_kinds(RuleKind.PRICE):
             alerts += self._changed_prices(book, rules, now)
-        open_episodes = {one.id for one in still_open if one.kind == RuleKind.ANOMALY and one.until is None}
-        return Noticed(tuple(alerts), frozenset(open_episodes - going_on))
+        going_on |= {one.id for one in alerts if one.kind == RuleKind.DRIFT}
+        lasting = {
+            one.id for one in still_open if one.until is None and one.kind in (RuleKind.ANOMALY, RuleKind.DRIFT)
+        }
+        return Noticed(tuple(alerts), frozenset(lasting - going_on))
 
     def _projected_at_end(self, budget: Budget, limit: Limit, account: Account, now: Instant) -> int:
         """What a limit's window will have spent at its end, in 10⁻¹² of its unit.
@@ -117,7 +120,7 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
         )
         return [one for one in found if rule.departs(one.actual, one.expected)]
 
-    def _as_told(self, rule: AlertRule, episode: Episode, now: Instant) -> Episode:
+    def _as_told(self, rule: AlertRule, episode: Episode) -> Episode:
         """The episode under the id by which it was told before, if it was.
 
         With each new hour an episode may be seen to have begun elsewhere, or to be a feature's and not a service's:
@@ -128,15 +131,24 @@ class LedgerNoticing(LedgerBudgets, LedgerAnalysis):
             if named == rule.name and same_thing(told, episode):
                 longer = replace(told, until=max(told.until, episode.until), causes=episode.causes)
                 if longer != told:
-                    self._keep_told(rule, longer, now)
+                    self._keep_told(rule.name, longer)
                 return replace(episode, id=told.id)
-        self._keep_told(rule, episode, now)
+        self._keep_told(rule.name, episode)
         return episode
 
-    def _keep_told(self, rule: AlertRule, episode: Episode, now: Instant) -> None:
-        body, key, kept = msgspec.json.encode((rule.name, episode)), f"{rule.name} {episode.id}", False
+    def _forget_in_told(self, name: str, instead: str) -> None:
+        """Take a person's or customer's name out of the episodes that were told."""
+        for body in self.store.notes(_TOLD, most=1_000_000):
+            rule, told = msgspec.json.decode(body, type=tuple[str, Episode])
+            causes = tuple(replace(one, value=instead) if one.value == name else one for one in told.causes)
+            without = replace(told, keys=tuple(instead if key == name else key for key in told.keys), causes=causes)
+            if without != told:
+                self._keep_told(rule, without)
+
+    def _keep_told(self, rule: str, episode: Episode) -> None:
+        body, key, at, kept = msgspec.json.encode((rule, episode)), f"{rule} {episode.id}", self.clock.now(), False
         while not kept:
-            kept = self.store.put_note(_TOLD, key, body, expects=self.store.note(_TOLD, key), at=now, live=False)
+            kept = self.store.put_note(_TOLD, key, body, expects=self.store.note(_TOLD, key), at=at, live=False)
 
     def _drifts(self, book: RuleBook, rule: AlertRule, now: Instant) -> Iterator[Alert]:
         for body in self.store.notes(RECONCILIATION, live_only=True):

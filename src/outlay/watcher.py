@@ -155,8 +155,8 @@ class AlertBook:
 class Watcher:
     """Watches one ledger. `channels` are where alerts go, by name; `link` stands in every alert.
 
-    `jobs` are done by the holder of the lease whenever it looks at what only time shows; `notice` finds what takes
-    analysis, and is asked every NOTICE_SPAN.
+    `jobs`, which may send too, are done by the holder of the lease whenever it looks at what only time shows;
+    `notice` finds what takes analysis, and is asked every NOTICE_SPAN.
     """
 
     def __init__(
@@ -201,9 +201,9 @@ class Watcher:
         still_open = 0
         if timed or self._timed_at is None or now - self._timed_at >= TIMED_SPAN:
             self._timed_at = now
-            added, still_open = self._look_at_time(rules, now)
-            added += self._look_aside(rules, now, noticing=timed or self._notice_is_due(now))
-            raised, still_open = raised + added, still_open + added
+            raised += self._look_at_time(rules, now)
+            raised += self._look_aside(rules, now, noticing=timed or self._notice_is_due(now), send=send)
+            still_open = len(self._open_alerts())
         delivered, undelivered = self._deliver() if send else (0, 0)
         pending = len(self.book.alerts(pending_only=True))
         return Round(
@@ -308,8 +308,8 @@ class Watcher:
             self.book.put_place("entries", place, before, now)
         return raised
 
-    def _look_at_time(self, rules: RuleBook, now: Instant) -> tuple[int, int]:
-        """Raise and resolve what only time shows; how many were raised, and how many alerts were open before."""
+    def _look_at_time(self, rules: RuleBook, now: Instant) -> int:
+        """Raise and resolve what only time shows; how many were raised."""
         still_open = self._open_alerts()
         lasting = {alert.rule for alert in still_open if alert.until is None}
         holds = watching.by_time(rules, now)
@@ -326,21 +326,21 @@ class Watcher:
             or (alert.until is None and alert.rule in holds and holds[alert.rule] is None)
         ]
         self._resolve(over, now)
-        return raised, len(still_open) - len(over)
+        return raised
 
-    def _look_aside(self, rules: RuleBook, now: Instant, *, noticing: bool) -> int:
+    def _look_aside(self, rules: RuleBook, now: Instant, *, noticing: bool, send: bool) -> int:
         """Do what takes long; how many alerts were raised by it.
 
         A thread of its own does it while the watcher runs on one: a mark that is crossed meanwhile is told at once.
         """
         if self._aside is None:
-            return self._take_long(rules, now, noticing)
+            return self._take_long(rules, now, noticing, send)
         if self._taking_long is None or self._taking_long.done():
-            self._taking_long = self._aside.submit(self._guarded, lambda: self._take_long(rules, now, noticing))
+            self._taking_long = self._aside.submit(self._guarded, lambda: self._take_long(rules, now, noticing, send))
         return 0
 
-    def _take_long(self, rules: RuleBook, now: Instant, noticing: bool) -> int:
-        for job in self._jobs:
+    def _take_long(self, rules: RuleBook, now: Instant, noticing: bool, send: bool) -> int:
+        for job in self._jobs if send else ():
             job(now)
         if not noticing or self._notice is None:
             return 0

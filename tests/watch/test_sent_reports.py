@@ -23,7 +23,7 @@ import outlay
 from outlay.budgets.alert_rules import Severity
 from outlay.budgets.alerts import ATTEMPTS_MAX, Enclosure, Message
 from outlay.clock import FrozenClock
-from outlay.errors import DeliveryFailed, InvalidInput
+from outlay.errors import DeliveryFailed, InvalidInput, MissingExtra
 from outlay.faces.cli.commands import app
 from outlay.faces.notify import make_channels
 
@@ -321,6 +321,34 @@ def test_tick_says_by_its_exit_code_that_a_report_was_not_sent(
     assert CliRunner().invoke(app, ["tick"]).exit_code == 0
     assert CliRunner().invoke(app, ["report", "--send", "daily"]).exit_code == 1
     assert CliRunner().invoke(app, ["tick"]).exit_code == 1
+
+
+def test_a_look_that_sends_nothing_sends_no_report_either(ledger: outlay.Ledger, mailbox: Mailbox) -> None:
+    ledger.define_report("daily", recipients=["a@b.example"], form="markdown")
+    watcher = ledger.watcher({})
+    watcher.round(timed=True)
+    at(ledger, LATER)
+    watcher.round(timed=True, send=False)
+    assert mailbox.mails == []
+    watcher.round(timed=True)
+    assert len(mailbox.mails) == 1
+
+
+def test_a_report_that_cannot_be_written_is_tried_again_and_holds_up_nothing(
+    ledger: outlay.Ledger, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(report: object, form: str) -> Message:
+        raise MissingExtra("needs what is not installed")
+
+    monkeypatch.setattr(outlay.Ledger, "report_writer", staticmethod(broken))
+    ledger.define_report("daily", recipients=["a@b.example"], form="markdown")
+    ledger.alert_rule("quiet", kind="price")
+    watcher = ledger.watcher({})
+    watcher.round(timed=True)
+    at(ledger, LATER)
+    watcher.round(timed=True)
+    (dispatch,) = ledger.report_dispatches()
+    assert (dispatch.pending, dispatch.deliveries[0].error) == (True, "needs what is not installed")
 
 
 def test_nobody_is_left_waiting_after_a_watch_that_ran_on_its_thread(ledger: outlay.Ledger, mailbox: Mailbox) -> None:

@@ -419,3 +419,27 @@ def test_a_forgotten_persons_name_is_gone_from_alerts() -> None:
         assert "ana@example.com" in raised(ledger)[0].title
         ledger.forget(user="ana@example.com")
         assert "ana@example.com" not in str(ledger.alerts())
+
+
+def test_a_forgotten_persons_name_is_gone_from_anomalies_that_were_told() -> None:
+    with ledger_at("2026-01-01T12:00:00Z") as ledger:
+        ledger.alert_rule("unusual", kind="anomaly")
+        for day in range(42):
+            spend(ledger, "50" if day == 41 else "10", user="ana@example.com", service=f"s{day % 3}")
+            ledger.clock.advance(days=1)  # type: ignore[attr-defined]  # It is a FrozenClock.
+        assert "ana@example.com" in str(raised(ledger))
+        assert any(b"ana@example.com" in body for body in ledger.store.notes("anomaly_told"))
+        ledger.forget(user="ana@example.com")
+        assert "ana@example.com" not in str(ledger.alerts())
+        assert not any(b"ana@example.com" in body for body in ledger.store.notes("anomaly_told"))
+
+
+def test_a_bill_that_was_put_right_resolves_its_alert() -> None:
+    with ledger_at(START) as ledger:
+        ledger.alert_rule("bills", kind="drift")
+        note = {"period": "2026-02", "provider": "aws", "charged": "10", "billed": "20"}
+        body, at = json.dumps(note).encode(), ledger.clock.now()
+        ledger.store.put_note(RECONCILIATION, "aws", body, expects=None, at=at, live=True)
+        assert [alert.state for alert in raised(ledger)] == ["open"]
+        ledger.store.put_note(RECONCILIATION, "aws", b"{}", expects=body, at=at, live=False)
+        assert [alert.state for alert in raised(ledger)] == ["resolved"]
