@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -130,6 +131,7 @@ class Comparing:
         self.wanted: list[Entry] = []
         self.proposals: list[Proposal] = []
         self.not_billed = 0
+        self.zones: dict[str, str] = {}
 
     def groups(self, first: int, after: int) -> list[BilledGroup]:
         """The parts of bills in force within some days."""
@@ -172,15 +174,16 @@ class Comparing:
             )
 
     def compare(self, groups: Sequence[BilledGroup], first: int, after: int) -> tuple[list[BilledGroup], set[str]]:
-        """Compare both sides zone by zone; the parts that no call was recorded of, and the keys of the others."""
+        """Compare both sides, provider by provider in the zone of its bills; the parts that no call was recorded of,
+        and the keys of the others."""
         unmetered: list[BilledGroup] = []
         metered: set[str] = set()
-        for zone in sorted({group.zone for group in groups}):
-            called = _called(self.store, self.providers, first, after, zone)
-            services: dict[str, list[str]] = {}
-            for provider, service in sorted({(provider, service) for provider, service, _ in called}):
-                services.setdefault(provider, []).append(service)
-            found, rest = matches([group for group in groups if group.zone == zone], services)
+        for provider in self.providers:
+            own = [group for group in groups if group.provider == provider]
+            zone = self.zones[provider] = _zone_of(own)
+            called = _called(self.store, (provider,), first, after, zone)
+            services = sorted({service for _, service, _ in called})
+            found, rest = matches(own, {provider: services})
             unmetered += rest
             for match in found:
                 self._compare_match(match, called, zone)
@@ -220,6 +223,12 @@ class Comparing:
         why = why_of(difference, self.store.currency)
         for day, amount in allocated(difference.amount, weights).items():
             yield adjustment(match.provider, match.label, int(day), zone, amount, why, self.store.currency, self.now)
+
+
+def _zone_of(groups: Sequence[BilledGroup]) -> str:
+    """Whose days the parts of a bill are; where bills of several zones meet, those of most parts."""
+    zones = Counter(group.zone for group in groups)
+    return zones.most_common(1)[0][0] if zones else "UTC"
 
 
 def _called(
@@ -385,10 +394,9 @@ def _write(
     charged = charge(store, bill, charging, standing, now, by_amount=True)
     known_now = [each for key, each in standing.items() if key in metered and left(each.day_from)]
     reverse(store, known_now, now, RECORDED, charged)
-    inside = {
-        key: entry for key, entry in posted.items() if _within(entry, days, zone) and left(entry.event.occurred_from)
-    }
-    done = post(store, [entry for entry in work.wanted if left(entry.event.occurred_from)], inside, now)
+    reachable = {key: entry for key, entry in posted.items() if left(entry.event.occurred_from)}
+    ours = {key for key, entry in reachable.items() if _within(entry, days, work.zones[entry.event.provider])}
+    done = post(store, [entry for entry in work.wanted if left(entry.event.occurred_from)], reachable, ours, now)
     done.created += charged.created
     done.changed += charged.restated
     done.cancelled += charged.reversed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -89,8 +89,11 @@ def _name(id: str) -> str:
     return id.removeprefix(RECONCILE).partition(_GENERATION)[0]
 
 
-def post(store: LedgerStore, wanted: Iterable[Entry], standing: Mapping[str, Entry], now: Instant) -> Posted:
-    """Make the standing adjustments the wanted ones: new ones, changed ones by a correction, others taken back."""
+def post(
+    store: LedgerStore, wanted: Iterable[Entry], standing: Mapping[str, Entry], ours: Collection[str], now: Instant
+) -> Posted:
+    """Make the standing adjustments the wanted ones: new ones, changed ones by a correction; of the others those that
+    are `ours` are taken back."""
     done = Posted()
     left = dict(standing)
     fresh: list[Entry] = []
@@ -101,14 +104,17 @@ def post(store: LedgerStore, wanted: Iterable[Entry], standing: Mapping[str, Ent
             if entry.rating.amount:
                 fresh.append(entry)
         elif not entry.rating.amount:
-            left[_name(entry.event.id)] = before
+            changes.append(Amendment(before.seq, None, now, RECONCILED))
+            done.amount -= before.rating.amount
+            done.cancelled += 1
         elif before.rating.amount != entry.rating.amount:
             changes.append(Amendment(before.seq, _same_event(entry, before), now, RECONCILED))
             done.amount += entry.rating.amount - before.rating.amount
-    for before in left.values():
-        changes.append(Amendment(before.seq, None, now, RECONCILED))
-        done.amount -= before.rating.amount
-    done.cancelled = len(left)
+    for name, before in left.items():
+        if name in ours:
+            changes.append(Amendment(before.seq, None, now, RECONCILED))
+            done.amount -= before.rating.amount
+            done.cancelled += 1
     for first in range(0, len(changes), GROUP_SIZE):
         done.changed += amend(store, changes[first : first + GROUP_SIZE])
     done.changed -= done.cancelled

@@ -275,6 +275,16 @@ def _aws(service: str, cost: str, sku: str, quantity: str, unit: str, meter: str
     )
 
 
+def test_each_providers_days_are_those_of_its_own_bills(called: outlay.Ledger) -> None:
+    called.record(provider="replicate", service="a/x", usage={}, reported_cost="0.50", time="2026-03-02T23:30:00Z")
+    berlin = replace(_aws("Replicate", "0.50", "", "", "", ""), date=datetime.date(2026, 3, 3), provider="replicate")
+    called.import_statement([replace(berlin, meter=None)], source="berlin.csv", zone="Europe/Berlin")
+    called.import_statement(sound_bill(), source="bill", zone="UTC")
+    found = called.reconcile()
+    assert (found.total.amount, found.not_billed, len(found.by_service())) == (0, 0, 2)
+    assert called.costs().total.amount == Decimal("1.85")
+
+
 def test_what_was_never_imported_is_named() -> None:
     with outlay.open("memory:") as empty, pytest.raises(outlay.NotFound) as refused:
         empty.reconcile(provider="openai")
