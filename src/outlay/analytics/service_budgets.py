@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final
 
-from outlay.analytics.report import Cell, Section, percent
+from outlay.analytics.report import REST, Cell, Section, percent
 from outlay.model import CostTable
 from outlay.money import Money
+
+UNPLANNED_MAX: Final = 5
+"""How many of a provider's services without a budget are named."""
 
 Scope = tuple[str, ...]
 """What a budget is of: (provider, service), (provider,), or () for all together."""
@@ -34,8 +39,9 @@ def services(table: CostTable, limits: Mapping[Scope, int]) -> Section:
         variance = None if limit is None else Money(actual - limit, currency)
         return (provider, service, planned, Money(actual, currency), variance, percent(actual, whole))
 
-    for provider, of_it in sorted(spent.items(), key=lambda one: (-sum(one[1].values()), one[0])):
-        ranked = sorted(of_it, key=lambda service: (-of_it[service], service))
+    for provider, every in sorted(spent.items(), key=lambda one: (-sum(one[1].values()), one[0])):
+        of_it = _folded(every, {scope[1] for scope in limits if len(scope) > 1 and scope[0] == provider})
+        ranked = sorted(of_it, key=lambda service: (service == REST, -of_it[service], service))
         rows += (line(provider, service, limits.get((provider, service)), of_it[service]) for service in ranked)
         limit = limits.get((provider,), _summed([limits.get((provider, service)) for service in ranked]))
         sums.append(limit)
@@ -49,6 +55,14 @@ def services(table: CostTable, limits: Mapping[Scope, int]) -> Section:
         texts=2,
         total=line("Total", "", limits.get((), _summed(sums)), whole),
     )
+
+
+def _folded(of_it: Mapping[str, int], planned: AbstractSet[str]) -> dict[str, int]:
+    """Services with a budget, the dearest of the others, and what all the rest cost."""
+    others = sorted((service for service in of_it if service not in planned), key=lambda one: (-of_it[one], one))
+    rest = others[UNPLANNED_MAX:] if len(others) > UNPLANNED_MAX + 1 else []
+    kept = {service: amount for service, amount in of_it.items() if service not in rest}
+    return {**kept, **({REST: sum(of_it[service] for service in rest)} if rest else {})}
 
 
 def _summed(limits: Sequence[int | None]) -> int | None:

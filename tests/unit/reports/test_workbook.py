@@ -121,6 +121,20 @@ def test_the_second_sheet_has_each_service_against_its_budget(planned: outlay.Le
     assert sums["Total"][2:] == [55.5, 51.26, -4.24, 1]
 
 
+def test_services_without_a_budget_are_named_as_far_as_they_matter(planned: outlay.Ledger) -> None:
+    planned.clock.set("2025-11-20T00:00:00Z")  # type: ignore[attr-defined]  # It is a FrozenClock.
+    for number in range(1, 9):
+        spend(planned, "openai", f"model-{number}", str(number))
+    report = planned.report("month", running=True)
+    found = next(one for one in report.sections if one.name == "services").rows
+    # 8, 7, 6, 5, 4 are named; 3 + 2 + 1 are the rest.
+    assert [(row[1], str(row[3])) for row in found if row[0] == "openai"] == [
+        *((f"model-{number}", f"${number}.00") for number in range(8, 3, -1)),
+        ("(other)", "$6.00"),
+    ]
+    assert [str(row[3]) for row in found if row[0] == "openai, all"] == ["$36.00"]
+
+
 def test_the_third_sheet_has_budgets_with_their_end_and_a_warning(ledger: outlay.Ledger) -> None:
     ledger.budget("replicate", limit="3", window="month", where={"provider": "replicate"})
     report = ledger.report("month", running=True)
