@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from outlay.errors import InvalidInput
 from outlay.faces.aws.definition import read_definition
 from outlay.faces.aws.insights import check_query, queries, spike_filter
 from outlay.faces.aws.template import PARTS, template
+from outlay.faces.cli.commands import app
 
 TABLE: dict[str, Any] = {
     "name": "vn",
@@ -132,3 +134,20 @@ def test_a_query_that_would_not_run_is_refused(query: str, why: str) -> None:
 )
 def test_a_query_that_runs_is_let_through(query: str) -> None:
     check_query(query)
+
+
+def test_the_commands_need_neither_a_ledger_nor_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, exits: int = 0, input: str | None = None) -> str:
+        result = CliRunner().invoke(app, ["aws", *arguments], input=input)
+        assert result.exit_code == exits, result.output
+        return result.output
+
+    (tmp_path / "outlay.toml").write_text('[aws]\nname = "vn"\npreset = "ai"\n[aws.billing]\nday = "3"\n')
+    assert "HourlyAlarm" in json.loads(run("template"))["Resources"]
+    assert "AwsDayAlarm" in json.loads(run("template", "billing"))["Resources"]
+    assert "unknown_part" in run("template", "everything", exits=2)
+    assert "| limit 10" in run("queries")
+    assert "bad_query" in run("queries", "--check", "-", exits=2, input="fields a | eval b = a")
+    run("queries", "--check", "-", input="fields a | limit 5")
