@@ -155,4 +155,5 @@ def _text_of(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read as text", code="no_such_file") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidInput(f"{path} cannot be read: {why}", code="no_such_file") from error

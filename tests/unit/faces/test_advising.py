@@ -36,6 +36,7 @@ def test_a_measure_is_shown_with_what_it_rests_on_accepted_and_its_effect_asked(
     assert "Stop paying for failed calls of openai/gpt-4o for chat" in shown
     assert "seen: failed calls: 4" in shown
     assert "assumed: half of what failed calls cost, or all, can be avoided" in shown
+    assert "none is accepted yet" in run("advise", "--effects")
     [row] = run_json("advise")["rows"]
     assert (
         run("advise", "--accept", row["id"], "--why", "checked before the call").strip() == f"{row['id']}: accepted"

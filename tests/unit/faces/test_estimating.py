@@ -52,7 +52,19 @@ def test_a_scenario_of_ones_own_and_allowances() -> None:
 def test_mistakes_are_named() -> None:
     assert "[bad_scenario]" in error_of("estimate", str(STACK), "--scenario", "nothing", code=Exit.BAD_INPUT)
     assert "[bad_scenario]" in error_of("estimate", str(STACK), "--set", "resource.x.y=1", code=Exit.BAD_INPUT)
-    assert "[no_such_file]" in error_of("estimate", "none.toml", code=Exit.BAD_INPUT)
+    missing = error_of("estimate", "none.toml", code=Exit.BAD_INPUT)
+    assert missing == "outlay: none.toml cannot be read: No such file or directory [no_such_file]"
+
+
+def test_a_purchase_without_a_price_stands_at_the_base_rate_and_is_said() -> None:
+    Path("stack.toml").write_text(
+        '[stack]\nname = "s"\n[resource.x]\nkind = "fargate"\nvcpu = 1\nmemory_gb = 2\npurchase = "half"\n'
+    )
+    shown = run("estimate", "stack.toml", "--brief")
+    # 730 × (0.04048 + 2 × 0.004445)
+    assert "$36.04" in shown
+    assert "not as asked: x: fargate has no rate for purchase=half" in shown
+    assert "too low" not in shown
 
 
 def test_a_job_is_estimated_kept_and_compared() -> None:

@@ -103,7 +103,8 @@ def table_of_effects(effects: Sequence[tuple[Advice, AdviceEffect | str]], curre
         )
         money: list[Cell] = [Money(one, currency) for one in figures]
         rows.append([advice.id, isoformat(effect.accepted_at)[:10], *money, promised, ""])
-    return Table(columns, rows, title="what accepted measures did")
+    none = "" if rows else "none is accepted yet: outlay advise --accept ID"
+    return Table(columns, rows, title="what accepted measures did", note=none)
 
 
 def table_of_checklist(items: Sequence[Ticked]) -> Table:

@@ -176,7 +176,9 @@ def _chosen(found: AdviceReport, id: str) -> Advice:
     near = exact or [one for one in found.measures if one.id.startswith(id)]
     if len(near) != 1:
         said = "no advice has" if not near else f"{len(near)} measures begin with"
-        raise NotFound(f"{said} the id {id[:60]!r}; outlay advise lists them", code="no_such_advice")
+        raise NotFound(
+            f"{said} the id {id[:60]!r}; outlay advise (with the stack's file) lists them", code="no_such_advice"
+        )
     return near[0]
 
 

@@ -257,8 +257,11 @@ def _note(line: StackLine) -> str:
 
 
 def _missing(unrated: tuple[tuple[str, Unrated], ...]) -> str:
+    """What has no price leaves the sum too low; a condition without a price (of no quantity) leaves the base rate."""
     if not unrated:
         return ""
     name, one = unrated[0]
     more = f", and {len(unrated) - 1} more" if len(unrated) > 1 else ""
+    if not one.quantity:
+        return f"not as asked: {name}: {one.reason}{more}"
     return f"too low: {one.meter} of {name} has no price ({one.reason}){more}"

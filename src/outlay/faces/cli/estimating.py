@@ -129,7 +129,8 @@ def _tables(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read as text", code="no_such_file") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InvalidInput(f"{file} cannot be read: {why}", code="no_such_file") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(f"{file} is not TOML: {error}", code="bad_stack") from error
 
