@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Final
 
+from msgspec.structs import replace
+
 from outlay.alerting import LedgerAlerts
 from outlay.analytics import report as pure
 from outlay.analytics.report import BudgetLine, Report, Section
@@ -143,6 +145,9 @@ class LedgerReports(LedgerAlerts):
             accounts = self.store.accounts(limits)
             for limit in limits:
                 account = accounts[limit.key]
+                if limit.window.end <= now:
+                    # Of a budget that was set, or changed its scope, after its window no account knows the past.
+                    account = replace(account, spent=self._cost_within(budget, limit.window))
                 lines.append(
                     BudgetLine(
                         name=name,
@@ -153,6 +158,11 @@ class LedgerReports(LedgerAlerts):
                     )
                 )
         return [pure.budgets(lines, self.currency)] if lines else []
+
+    def _cost_within(self, budget: Budget, window: Window) -> int:
+        """What a budget's calls cost in a window that is over."""
+        since, until = window.start, window.end
+        return self.costs((), where=dict(budget.where), since=since, until=until, zone=budget.zone).table.total.amount
 
     def _service_sections(self, tables: Callable[..., tuple[CostTable, CostTable]], window: Window) -> list[Section]:
         """Services against budgets of the very window that are of one service or provider, where there are such."""

@@ -169,3 +169,10 @@ def test_the_command_writes_every_form(tmp_path: Path) -> None:
     assert json.loads(result.output)["total"] == "3.00"
     CliRunner().invoke(app, [*base, "--form", "html", "-o", str(tmp_path / "r.html")])
     assert "$7.00" in (tmp_path / "r.html").read_text()
+
+
+def test_a_budget_that_was_set_after_its_window_is_compared_with_what_was_spent_in_it(ledger: outlay.Ledger) -> None:
+    ledger.budget("late", limit="7", window="month", where={"service": "fargate"})
+    # October cost $8 for Fargate; the budget is of November.
+    late = next(row for row in words(section(ledger.report("month"), "budgets")) if row[0] == "late")
+    assert late[1:5] == ["2026-10", "$7.00", "$8.00", "$1.00"]
