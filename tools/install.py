@@ -23,6 +23,17 @@ def main(what: str) -> None:
     print("installed", what, "into", sys.prefix)
     if what == "dev":
         browser()
+        validator()
+
+
+def validator() -> None:
+    """FOCUS' own validator, which checks our exports, in an environment of its own where Python 3.12 is found."""
+    import focus_validator
+
+    if focus_validator.find_python() is None:
+        print("FOCUS' validator needs Python 3.12; its tests will say that they are skipped", file=sys.stderr)
+        return
+    focus_validator.environment()
 
 
 def browser() -> None:
