@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from outlay.budgets.alert_rules import AlertRule
-from outlay.budgets.alerts import Alert
 from outlay.clock import MICROSECONDS_PER_SECOND, to_datetime
 from outlay.errors import InvalidInput
 from outlay.faces.cli.exits import ErrorsInOneLine, Exit
@@ -18,6 +16,10 @@ from outlay.faces.cli.render import Column, Table, show
 from outlay.faces.cli.session import confirm, opened
 from outlay.faces.cli.when import read_time
 from outlay.money import Money, pico_to_decimal
+
+if TYPE_CHECKING:
+    from outlay.budgets.alert_rules import AlertRule
+    from outlay.budgets.alerts import Alert
 
 WHO: Final = "command line"
 _COLUMNS: Final = (
