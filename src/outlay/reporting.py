@@ -92,7 +92,8 @@ class LedgerReports(LedgerAlerts):
             sections.append(pure.groups(dimensions, heading, *tables(*names)))
         if local_day(window.end - 1, zone) > local_day(window.start, zone):
             sections.append(self._daily(tables("day", "provider")[0], window, zone, whole=not where))
-        if unusual := self.anomalies(since=window.start, until=window.end, where=where, zone=zone):
+        begun = window.start < now
+        if begun and (unusual := self.anomalies(since=window.start, until=window.end, where=where, zone=zone)):
             sections.append(pure.anomalies(unusual, zone, self.currency))
         if not where:
             sections += self._alert_sections(window, zone)

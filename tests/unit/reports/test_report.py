@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,21 @@ def test_a_budget_that_was_set_after_its_window_is_compared_with_what_was_spent_
     # October cost $8 for Fargate; the budget is of November.
     late = next(row for row in words(section(ledger.report("month"), "budgets")) if row[0] == "late")
     assert late[1:5] == ["2026-10", "$7.00", "$8.00", "$1.00"]
+
+
+def test_the_last_days_of_one_user(tmp_path: Path) -> None:
+    # Seed 5: a report of a user's last 30 days.
+    address = str(tmp_path / "a.db")
+    now = datetime.now(UTC)
+    with outlay.open(address) as ledger:
+        for days, user in ((0, "u1"), (29, "u1"), (30, "u1"), (1, "u2")):
+            spend(ledger, "aws", "lambda", "1", user=user, time=now - timedelta(days=days))
+    base = ["report", "--ledger", address, "--form", "json", "--days", "30"]
+    result = CliRunner().invoke(app, [*base, "--user", "u1"])
+    assert json.loads(result.output)["total"] == "2.00"
+    assert CliRunner().invoke(app, [*base, "--since", "7d"]).exit_code == 2
+
+
+def test_a_period_that_is_still_to_come_has_cost_nothing(ledger: outlay.Ledger) -> None:
+    report = ledger.report(since="2026-12-01T00:00Z", until="2026-12-03T00:00Z")
+    assert (str(report.total), report.whole) == ("$0.00", False)
