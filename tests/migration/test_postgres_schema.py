@@ -97,3 +97,22 @@ def test_rollups_that_an_older_programs_fold_does_not_know_answer_once_the_migra
     ]
     assert [table.answered_by for table in found] == ["rollup_daily_user", "rollup_daily_user", "rollup_job_total"]
     store.close()
+
+
+def test_functions_that_a_migration_brings_are_those_of_a_new_ledger(postgres: PostgresServer) -> None:
+    def functions(texts: list[str]) -> dict[str, str]:
+        with postgres.database() as url, psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(b"CREATE SCHEMA outlay; SET search_path = outlay")
+            for text in texts:
+                connection.execute(text.encode())
+            return dict(
+                connection.execute(
+                    "SELECT oid::regprocedure::text, pg_get_functiondef(oid) FROM pg_proc"
+                    " WHERE pronamespace = 'outlay'::regnamespace"
+                ).fetchall()
+            )
+
+    made = functions([script("schema.sql"), script("functions.sql")])
+    brought = functions([script("migrations", "pre", name) for name in scripts("pre")])
+    assert len(brought) == 3
+    assert brought.items() <= made.items()
