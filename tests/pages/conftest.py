@@ -20,6 +20,9 @@ RUNAWAY = START + timedelta(days=65)
 """The demo's night on which a loop runs away: yesterday, for all these tests."""
 
 NOW = f"{RUNAWAY + timedelta(days=1)}T12:30:00Z"
+WAIT_MS = 120_000
+"""How long a page is waited for: machines that do other things too are slow."""
+
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -83,6 +86,7 @@ def browser() -> Iterator[Browser]:
 def signed_in(browser: Browser, company: Company, key: str) -> BrowserContext:
     """A browser's context of its own, through the door."""
     context = browser.new_context(base_url=company.address, viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     page.goto("/signin")
     page.get_by_label("Key or token").fill(company.keys[key])

@@ -177,4 +177,8 @@ if (location.pathname === "/signin") {
     if (answer.ok && (await answer.json()).signed_in) location.replace(document.querySelector("[name=next]").value || "/");
   });
 }
+// On a narrow screen the menu scrolls sideways: the present page is brought into it.
+const menu = document.querySelector(".side nav");
+const present = menu?.querySelector("[aria-current]");
+if (present && menu.scrollWidth > menu.clientWidth) menu.scrollLeft = present.offsetLeft - menu.offsetLeft - 24;
 start(document);
