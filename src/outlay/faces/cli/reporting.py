@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, assert_never
 
 import typer
 
-from outlay.analytics.report import Cell, Report, Section
+from outlay.clock import local_day, local_midnight
 from outlay.errors import InvalidInput
 from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, draw
 from outlay.faces.cli.options import LedgerOption, SinceOption, UntilOption, WhereOption, ZoneOption, read_filter
@@ -17,6 +17,8 @@ from outlay.faces.cli.render import Column, Form, Table, json_text, show, write_
 from outlay.faces.cli.session import opened, read_span
 
 if TYPE_CHECKING:
+    from outlay.analytics.report import Cell, Report, Section
+    from outlay.api import Ledger
     from outlay.faces.charts import Spec
 
 
@@ -39,6 +41,10 @@ def report(
         typer.Option("--by", "-b", metavar="NAMES", help="A table by these; repeat for several.", show_default=False),
     ] = None,
     user: Annotated[str | None, typer.Option("--user", help="Only of this user.", show_default=False)] = None,
+    days: Annotated[
+        int | None,
+        typer.Option("--days", metavar="N", min=1, help="The last N days, today included.", show_default=False),
+    ] = None,
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -65,24 +71,18 @@ def report(
 ) -> None:
     """What a period cost, against the one before, by whom and for what, and how budgets stand.
 
-    For example: outlay report month --form html -o november.html; outlay report --send weekly-finance
+    For example: outlay report month --form html -o november.html; outlay report --user u42 --days 30
     """
     from outlay.reporting import BY
 
-    if lambda_template:
-        from outlay.faces.aws.report_lambda import template
-
-        sys.stdout.write(template())
+    if lambda_template or send is not None or sent:
+        _sending(ledger, send, again=again, lambda_template=lambda_template)
         return
-    if send is not None or sent:
-        from outlay.faces.cli.sending import send_report, show_sent
-
-        with opened(ledger) as book:
-            show_sent(book) if send is None else send_report(book, send, again=again)
-        return
+    if days is not None and (since or until):
+        raise InvalidInput("give --days, or --since and --until", code="bad_option", field="days")
     filters = {**read_filter(where), **({"user": (user,)} if user else {})}
     with opened(ledger) as book:
-        first, last = read_span(book, since, until, zone)
+        first, last = read_span(book, since, until, zone) if days is None else _last_days(book, days, zone)
         found = book.report(
             period,
             running=running,
@@ -99,6 +99,26 @@ def report(
     else:
         _write(_bytes(found, form), output)
     draw(lambda: _charts(found), png, svg, html)
+
+
+def _sending(ledger: str | None, name: str | None, *, again: bool, lambda_template: bool) -> None:
+    """What `--send`, `--sent` and `--lambda-template` do."""
+    if lambda_template:
+        from outlay.faces.aws.report_lambda import template
+
+        sys.stdout.write(template())
+        return
+    from outlay.faces.cli.sending import send_report, show_sent
+
+    with opened(ledger) as book:
+        show_sent(book) if name is None else send_report(book, name, again=again)
+
+
+def _last_days(book: Ledger, days: int, zone: str | None) -> tuple[int, None]:
+    """Since when the last days are, today included."""
+    now = book.clock.now()
+    own = zone or book.store.home_zone
+    return local_midnight(local_day(now, own) - days + 1, own), None
 
 
 def note(
