@@ -86,6 +86,7 @@ class Receipt(msgspec.Struct, eq=False):
         body["usage"] = {meter: str(quantity) for meter, quantity in self.event.usage.items()}
         body["conditions"] = dict(self.event.conditions)
         body["tags"] = dict(self.event.tags)
+        body["parameters"] = dict(self.event.parameters)
         for name in (*ATTRIBUTIONS, "step", "error"):
             body[name] = getattr(self.event, name)
         body["duration_s"] = None if self.event.duration_s is None else str(self.event.duration_s)

@@ -151,9 +151,8 @@ def test_what_was_finished_earlier_counts_on_its_own_day() -> None:
 
 def test_a_call_keeps_how_long_it_took_and_what_it_was_asked_with() -> None:
     id = record("--duration-s", "2.4", "--parameter", "max_tokens=300", "--parameter", "effort=high")["id"]
-    with outlay.open("outlay.db") as ledger:
-        (kept,) = (receipt.event for receipt in ledger.events())
-    assert (kept.id, str(kept.duration_s), kept.parameters) == (id, "2.4", {"max_tokens": 300, "effort": "high"})
+    kept = run_json("event", id)
+    assert (kept["duration_s"], kept["parameters"]) == ("2.4", {"max_tokens": 300, "effort": "high"})
 
 
 def test_a_price_of_one_s_own_is_added_shown_and_brings_the_past_up_to_date_on_demand() -> None:
