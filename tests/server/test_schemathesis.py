@@ -50,6 +50,7 @@ def test_nothing_that_is_sent_makes_the_server_fail_or_answer_what_its_document_
     operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
     assert len(operations) > 45
     random.Random(chosen).shuffle(operations)
+    operations.sort(key=lambda one: one.path.startswith("/v1/keys"))  # The first key shuts the door: those come last.
     ends_s = time.monotonic() + SECONDS
     tried = 0
     failures: list[str] = []
