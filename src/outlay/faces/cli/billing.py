@@ -270,7 +270,7 @@ def reconcile(
     """Make the ledger say what the bills say, and name why they differed from what was called.
 
     Metered services get adjustments, what no call is recorded of is charged as billed. Doing it again changes
-    nothing but what changed since. The exit code is 1 where a service differs by more than --drift.
+    nothing but what changed since. The exit code is 1 where a service differs by more than the share told as drift.
     """
     form = form_of(json, csv)
     with opened(ledger) as book:
