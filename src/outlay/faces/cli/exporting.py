@@ -309,7 +309,7 @@ def export_usage(
 
     Rows are rounded so that they add up to a customer's rounded sum.
 
-    For example: outlay export usage october.csv --since last-month --until this-month --markup 20 --markup acme=15
+    For example: outlay export usage october.csv --since last-month --markup acme=15 --until this-month
     """
     from outlay.faces.export.sinks import JsonSink, open_sink
     from outlay.faces.export.usage import (
