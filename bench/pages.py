@@ -116,12 +116,12 @@ def look(address: str, rounds: int) -> dict[str, list[Seen]]:
             page = context.new_page()
             page.add_init_script(OBSERVE)
             record(address, number)
-            for name in found:
+            for seen in found.values():
                 page.goto(address)
                 page.wait_for_function(STANDS)
                 page.wait_for_timeout(300)
                 if number:  # The first round warms the server and makes the charts' library.
-                    found[name].append(page.evaluate(TOLD))
+                    seen.append(page.evaluate(TOLD))
             context.close()
         browser.close()
     return found

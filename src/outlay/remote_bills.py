@@ -34,7 +34,14 @@ class RemoteBills(LedgerBills):
         """As `Ledger.import_statement`; a row in another currency is converted by the server's own rates."""
         self._flush()
         body = {
-            "rows": list(rows), "source": source, "zone": zone, "metered": list(metered), "restates": restates,
-            "covers": covers, "digest": digest, "format": format, "columns": list(columns),
+            "rows": list(rows),
+            "source": source,
+            "zone": zone,
+            "metered": list(metered),
+            "restates": restates,
+            "covers": covers,
+            "digest": digest,
+            "format": format,
+            "columns": list(columns),
         }
         return self.transport.send("POST", "/v1/statements", ImportedStatement, body, exact=True, answer_s=600)

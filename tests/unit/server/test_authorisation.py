@@ -153,7 +153,6 @@ ROLES: dict[tuple[str, str], str] = {
     ("PUT", "/v1/views/{name}"): "admin",
     ("DELETE", "/v1/views/{name}"): "admin",
     ("GET", "/v1/notes"): "read unscoped",
-    ("PUT", "/v1/notes/{day}"): "admin",
     ("GET", "/v1/keys"): "admin",
     ("POST", "/v1/keys"): "admin",
     ("POST", "/v1/keys/{id}/rotate"): "admin",
