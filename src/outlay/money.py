@@ -159,6 +159,12 @@ def format_pico(pico: int, currency: str, significant: int = 4) -> str:
     return _with_symbol(text, currency)
 
 
+def format_beside(pico: int, other: int, currency: str) -> str:
+    """As `format_pico`; exact where the amount would look like the `other` that it is set against and is not it."""
+    text = format_pico(pico, currency)
+    return str(Money(pico, currency)) if pico != other and text == format_pico(other, currency) else text
+
+
 def _with_symbol(text: str, currency: str) -> str:
     sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text)
     symbol = _SYMBOLS.get(currency)

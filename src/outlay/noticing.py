@@ -23,7 +23,7 @@ from outlay.budgets.status import status
 from outlay.budgets.terms import Budget
 from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.model import Account, Limit, Rate
-from outlay.money import Money, decimal_to_pico, pico_to_decimal
+from outlay.money import Money, decimal_to_pico, format_beside, format_pico, pico_to_decimal
 from outlay.recorder import Recorder
 from outlay.watcher import Noticed
 from outlay.watching import RuleBook, forecasts
@@ -183,11 +183,10 @@ def _anomaly(book: RuleBook, rule: AlertRule, episode: Episode, now: Instant) ->
     currency = book.store.currency
     named = " ".join(key or f"(no {by})" for by, key in zip(episode.by, episode.keys, strict=True))
     share = "" if episode.percent is None else f", {round(episode.percent)} %"
-    impact = Money(episode.impact, currency)
-    title = (
-        f"{rule.name}: {named} costs {Money(episode.actual, currency)} where {Money(episode.expected, currency)}"
-        f" was expected ({impact}{share} more)"
-    )
+    actual = format_beside(episode.actual, episode.expected, currency)
+    expected = format_pico(episode.expected, currency)
+    impact = format_pico(episode.impact, currency)
+    title = f"{rule.name}: {named} costs {actual} where {expected} was expected ({impact}{share} more)"
     return Alert(
         id=alert_id("anomaly", rule.name, episode.id),
         rule=rule.name,
@@ -203,7 +202,8 @@ def _anomaly(book: RuleBook, rule: AlertRule, episode: Episode, now: Instant) ->
         subject=named,
         what=episode.id,
         causes=tuple(
-            f"{one.dimension} {one.value} {Money(one.rise, currency)} more" for one in episode.causes[:CAUSES_MAX]
+            f"{one.dimension} {one.value} {format_pico(one.rise, currency)} more"
+            for one in episode.causes[:CAUSES_MAX]
         ),
         link=book.link,
         owner=rule.owner,

@@ -25,7 +25,7 @@ from outlay.ledger.budget_store import OutboxRow
 from outlay.ledger.store import LedgerStore
 from outlay.ledger.tallies import matches
 from outlay.model import Account, CostQuery, CostRow, Entry, Limit, Mark, PricingStatus, Status
-from outlay.money import Money, decimal_to_pico
+from outlay.money import Money, decimal_to_pico, format_beside, format_pico
 
 CAUSES_MAX: Final = 3
 SCANNED_MAX: Final = 20_000
@@ -92,7 +92,7 @@ def from_outbox(book: RuleBook, row: OutboxRow, now: Instant, *, causes: bool = 
 
 
 def _title(book: RuleBook, budget: Budget, rule: AlertRule | None, limit: Limit | None, row: OutboxRow) -> str:
-    amount = said(row.amount, budget.meter, book.store.currency)
+    amount = _amount(book, budget, row.amount, 0 if limit is None else limit.amount)
     whose = f" of {budget.each} {row.key.subject}" if row.key.subject else ""
     name = rule.name if rule else budget.name
     if row.kind == "overrun":
@@ -104,6 +104,12 @@ def _title(book: RuleBook, budget: Budget, rule: AlertRule | None, limit: Limit 
         return f"{name}: request {row.key.subject} costs {amount}, over {whole}"
     share = f"{_beyond(row.what)} {whole} ({ADVERBS[limit.window_name]})"
     return f"{name}: {amount}{whose} in {row.key.window} is {share}"
+
+
+def _amount(book: RuleBook, budget: Budget, amount: int, beside: int) -> str:
+    """An amount with the digits that people read; the alert itself bears all of them."""
+    currency = book.store.currency
+    return format_beside(amount, beside, currency) if budget.meter is None else said(amount, budget.meter, currency)
 
 
 def _beyond(what: str) -> str:
@@ -145,7 +151,8 @@ def _dear(book: RuleBook, rule: AlertRule, entry: Entry, now: Instant) -> Alert 
     if not rule.passes(amount):
         return None
     currency = book.store.currency
-    title = f"{rule.name}: one call of {event.provider} {event.service} costs {Money(amount, currency)}"
+    costs = format_beside(amount, rule.amount, currency)
+    title = f"{rule.name}: one call of {event.provider} {event.service} costs {costs}"
     told = [f"{name} {value}" for name in ("feature", "user", "job") if (value := getattr(event, name))]
     return Alert(
         id=alert_id("event", rule.name, event.id, str(event.occurred_from)),
@@ -208,7 +215,7 @@ def _rate(book: RuleBook, rule: AlertRule, now: Instant) -> Alert | None:
     if not rule.passes(hourly):
         return None
     currency = book.store.currency
-    title = f"{rule.name}: {Money(hourly, currency)} an hour over {rule.minutes} minutes"
+    title = f"{rule.name}: {format_beside(hourly, rule.amount, currency)} an hour over {rule.minutes} minutes"
     return _timed(book, rule, f"{title}, over {Money(rule.amount, currency)}", hourly, since, now)
 
 
@@ -222,7 +229,8 @@ def _rise(book: RuleBook, rule: AlertRule, now: Instant) -> Alert | None:
     currency = book.store.currency
     risen = (after - before) * 100 // before
     said_days = "the last day" if days == 1 else f"the last {days} days"
-    title = f"{rule.name}: {Money(after, currency)} in {said_days}, {risen} % over {Money(before, currency)} before"
+    amount, past = format_beside(after, before, currency), format_pico(before, currency)
+    title = f"{rule.name}: {amount} in {said_days}, {risen} % over {past} before"
     alert = _timed(book, rule, title, after, middle, end)
     return msgspec.structs.replace(alert, threshold=before, raised_at=now)
 
@@ -234,7 +242,8 @@ def _failed(book: RuleBook, rule: AlertRule, now: Instant) -> Alert | None:
     if not rule.passes(row.amount):
         return None
     currency = book.store.currency
-    title = f"{rule.name}: {row.events} failed calls cost {Money(row.amount, currency)} in {window.label}"
+    amount = format_beside(row.amount, rule.amount, currency)
+    title = f"{rule.name}: {row.events} failed calls cost {amount} in {window.label}"
     alert = _timed(book, rule, f"{title}, over {Money(rule.amount, currency)}", row.amount, window.start, now, where)
     id = alert_id("failed", rule.name, window.label)
     return msgspec.structs.replace(alert, id=id, window=window.label, until=window.end)
@@ -319,7 +328,8 @@ def _standing(book: RuleBook, budget: Budget, now: Instant) -> Iterator[Limit]:
 def _forecast(book: RuleBook, budget: Budget, limit: Limit, mark: Mark, projected: int, now: Instant) -> Alert:
     key, (start, end, label) = limit.key, limit.window
     whose = f" of {budget.each} {key.subject}" if key.subject else ""
-    whole, part = (said(one, budget.meter, book.store.currency) for one in (limit.amount, projected))
+    whole = said(limit.amount, budget.meter, book.store.currency)
+    part = _amount(book, budget, projected, limit.amount)
     where = {**budget.where, **({budget.each: (key.subject,)} if budget.each else {})}
     rule = book.rule_of(budget)
     name = rule.name if rule else budget.name
@@ -368,4 +378,4 @@ def most_of(store: LedgerStore, where: Where, since: Instant, until: Instant) ->
 def _cause(by: tuple[str, ...], row: CostRow, total: int, currency: str) -> str:
     name = " ".join(str(key) for key in row.keys if key)
     share = f", {row.amount * 100 // total} %" if total > 0 else ""
-    return f"{name if len(by) > 1 else f'{by[0]} {name}'} {Money(row.amount, currency)}{share}"
+    return f"{name if len(by) > 1 else f'{by[0]} {name}'} {format_pico(row.amount, currency)}{share}"

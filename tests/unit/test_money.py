@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outlay.errors import InvalidInput
-from outlay.money import Money, decimal_to_pico, format_pico, parse_decimal, pico_to_decimal, round_half_even
+from outlay.money import (
+    Money,
+    decimal_to_pico,
+    format_beside,
+    format_pico,
+    parse_decimal,
+    pico_to_decimal,
+    round_half_even,
+)
 
 PICO = st.integers(-(10**24), 10**24)
 
@@ -146,3 +154,9 @@ def test_an_amount_of_more_digits_than_decimal_keeps_is_exact_or_refused() -> No
     with pytest.raises(InvalidInput) as refused:
         Money.of("12345678901234567890.1234567890121")
     assert refused.value.code == "too_precise"
+
+
+def test_an_amount_beside_another_is_exact_where_it_would_look_the_same() -> None:
+    assert format_beside(96_167_507_441_890, 120 * 10**12, "USD") == "$96.17"
+    assert format_beside(40_000_000_000_001, 40 * 10**12, "USD") == "$40.000000000001"
+    assert format_beside(40 * 10**12, 40 * 10**12, "USD") == "$40.00"
