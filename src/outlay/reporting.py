@@ -208,10 +208,14 @@ def checked_period(period: str) -> str:
 
 
 def _periods(now: Instant, name: WindowName, zone: str, running: bool) -> tuple[Window, Window]:
-    """The period meant, and the one before it."""
+    """The period meant, and the one before it: of a period that still runs, as far as it has run by now."""
     present = window_of(now, name, zone)
-    meant = present if running else window_of(present.start - 1, name, zone)
-    return meant, window_of(meant.start - 1, name, zone)
+    if not running:
+        meant = window_of(present.start - 1, name, zone)
+        return meant, window_of(meant.start - 1, name, zone)
+    past = window_of(present.start - 1, name, zone)
+    so_far = min(past.start + now - present.start, past.end)
+    return present, Window(past.start, max(so_far, past.start + 1), f"{past.label} as far")
 
 
 def _day(instant: Instant, zone: str) -> str:

@@ -23,7 +23,7 @@ from outlay.faces.reports.forms import csv_text, html_text, markdown
 
 @pytest.fixture
 def ledger() -> Iterator[outlay.Ledger]:
-    clock = FrozenClock("2026-10-20T12:00:00Z")
+    clock = FrozenClock("2026-10-05T12:00:00Z")
     with outlay.open("memory:", clock=clock) as ledger:
         spend(ledger, "aws", "fargate", "8")
         for day, aws, replicate, videos in (("01", "1.42", "0.45", 8), ("02", "1.45", "1.20", 20)):
@@ -71,7 +71,7 @@ def test_the_sheets_of_the_users_documents(ledger: outlay.Ledger) -> None:
         ["2026-11-01", "", "$1.42", "$0.45", "$0.00", "$1.87", "8", "$0.23375"],
         ["2026-11-02", "High traffic", "$1.45", "$1.20", "$0.00", "$2.65", "20", "$0.1325"],
     ]
-    # The second: shares and changes by service; October cost $8 for Fargate.
+    # The second: shares and changes by service; ten days of October cost $8 for Fargate.
     assert words(section(report, "provider,service")) == [
         ["aws", "fargate", "$2.87", "63.5", "-$5.13", "-64.1", "2"],
         ["replicate", "sdxl", "$1.65", "36.5", "$1.65", "", "2"],
@@ -110,7 +110,7 @@ def test_what_is_expected_is_learned_from_the_weeks_before_and_without_any_the_p
 
 def test_the_summary_says_the_change_and_what_the_total_rests_on(ledger: outlay.Ledger) -> None:
     found = dict(words(section(ledger.report("month", running=True), "summary")))
-    assert (found["Total"], found["Before (2026-10)"], found["Change"]) == ("$4.52", "$8.00", "-$3.48")
+    assert (found["Total"], found["Before (2026-10 as far)"], found["Change"]) == ("$4.52", "$8.00", "-$3.48")
     assert (found["Change in percent"], found["Of it reported, in percent"]) == ("-43.5", "100.0")
 
 
@@ -195,3 +195,16 @@ def test_the_last_days_of_one_user(tmp_path: Path) -> None:
 def test_a_period_that_is_still_to_come_has_cost_nothing(ledger: outlay.Ledger) -> None:
     report = ledger.report(since="2026-12-01T00:00Z", until="2026-12-03T00:00Z")
     assert (str(report.total), report.whole) == ("$0.00", False)
+
+
+def test_a_running_period_is_compared_with_the_same_stretch_of_the_one_before() -> None:
+    """A dollar a day: ten days of March against ten of February, not against all of it."""
+    clock = FrozenClock("2026-03-11T00:00:00Z")
+    with outlay.open("memory:", clock=clock) as ledger:
+        for day in (*(f"2026-02-{number:02}" for number in range(1, 29)), *(f"2026-03-{n:02}" for n in range(1, 11))):
+            ledger.record(
+                provider="openai", service="gpt-4o", usage={"output_tokens": 100_000}, time=f"{day}T12:00:00Z"
+            )
+        found = dict(words(section(ledger.report("month", running=True), "summary")))
+    assert found["Before (2026-02 as far)"] == "$10.00"
+    assert found["Change"] == "$0.00"

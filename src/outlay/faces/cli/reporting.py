@@ -167,7 +167,10 @@ def _write(body: bytes, output: Path | None) -> None:
 
 
 def _show(found: Report) -> None:
-    print(f"{found.title}: {found.total}{'' if found.whole else ', and the period still runs'}")
+    from outlay.money import format_pico
+
+    total = format_pico(found.total.pico, found.total.currency)
+    print(f"{found.title}: {total}{'' if found.whole else ', and the period still runs'}")
     for section in found.sections:
         print()
         show(_table(section), Form.TABLE)

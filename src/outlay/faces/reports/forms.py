@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from outlay.analytics.report import Cell, Report, Section
-from outlay.money import Money
+from outlay.money import Money, format_pico
 
 BAR_PIXELS: Final = 120
 _BAD_START: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -28,7 +28,8 @@ def said(cell: Cell) -> str:
 
 def markdown(report: Report) -> str:
     """The report as Markdown, its tables aligned by their renderer."""
-    parts = [f"# {_marked(report.title)}", "", f"Total **{report.total}**{still(report)}"]
+    total = format_pico(report.total.pico, report.total.currency)
+    parts = [f"# {_marked(report.title)}", "", f"Total **{total}**{still(report)}"]
     for section in report.sections:
         parts += ["", f"## {_marked(section.title)}", "", _markdown_row(section.columns)]
         parts.append(_markdown_row(["---" if at < section.texts else "---:" for at in range(len(section.columns))]))

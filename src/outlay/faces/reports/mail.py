@@ -20,7 +20,7 @@ from outlay.budgets.alerts import Enclosure, Message
 from outlay.faces import charts
 from outlay.faces.reports.forms import said, still
 from outlay.faces.reports.pictures import SCALE, WIDTH, Picture, pictures
-from outlay.money import Money
+from outlay.money import Money, format_pico
 
 PICTURES_MOST: Final = 2
 """A mail shows the days and the dearest; more belongs on a page."""
@@ -81,7 +81,12 @@ def page(report: Report) -> str:
 
 def plain(report: Report, link: str = "") -> str:
     """The report for those who read text: every table, its columns aligned."""
-    parts = [report.title, "=" * len(report.title), "", f"Total {report.total}{still(report)}"]
+    parts = [
+        report.title,
+        "=" * len(report.title),
+        "",
+        f"Total {format_pico(report.total.pico, report.total.currency)}{still(report)}",
+    ]
     for section in map(_for_mail, report.sections):
         rows = [[_short(cell) for cell in row] for row in section.rows]
         if section.total is not None:
