@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.gateway.test_budgets import BODY, CHAT
+from tests.gateway.test_gateway_budgets import BODY, CHAT
 from tests.playback_server import PlaybackServer, whole
 from tests.server_process import ServerProcess
 from typer.testing import CliRunner

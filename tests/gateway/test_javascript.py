@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.gateway.conftest import Gatewayed
-from tests.gateway.test_budgets import CHAT, DELTA, STOP, TOLD
+from tests.gateway.test_gateway_budgets import CHAT, DELTA, STOP, TOLD
 from tests.playback_server import amazon_events, events, whole
 
 import outlay

@@ -11,7 +11,7 @@ import httpx
 import jwt
 import pytest
 from tests.gateway.conftest import Gatewayed, gatewayed
-from tests.gateway.test_budgets import BODY, CHAT
+from tests.gateway.test_gateway_budgets import BODY, CHAT
 from tests.playback_server import whole
 
 import outlay

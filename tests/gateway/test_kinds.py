@@ -12,7 +12,7 @@ import httpx
 import pytest
 from tests.cassettes import Exchange, exchanges
 from tests.gateway.conftest import NAMES, Gatewayed, gatewayed
-from tests.gateway.test_budgets import BODY, CHAT, DELTA, STOP
+from tests.gateway.test_gateway_budgets import BODY, CHAT, DELTA, STOP
 from tests.instrument.sdk_calls import close
 from tests.playback_server import Answer, events, recorded, whole
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.gateway.conftest import Gatewayed, gatewayed
-from tests.gateway.test_budgets import BODY, CHAT, DELTA, STOP
+from tests.gateway.test_gateway_budgets import BODY, CHAT, DELTA, STOP
 from tests.playback_server import Answer, PlaybackServer, events, whole
 
 import outlay

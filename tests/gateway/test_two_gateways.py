@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
-from tests.gateway.test_budgets import CHAT
+from tests.gateway.test_gateway_budgets import CHAT
 from tests.playback_server import Answer, PlaybackServer, whole
 from tests.server_process import ServerProcess
 
