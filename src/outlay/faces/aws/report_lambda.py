@@ -113,7 +113,7 @@ def _senders(settings: ReportFunctionSettings, clients: Clients) -> dict[str, Se
                 _by_ses, clients, settings.region, sender, read_address("OUTLAY_MAIL_TO", "recipient", one)
             )
     if settings.topic:
-        found["sns"] = partial(_by_sns, clients, settings.topic)
+        found["sns"] = partial(_by_sns, clients, settings.topic, _region_of(settings.topic))
     if not found:
         raise InvalidInput(
             "nobody is named: set OUTLAY_MAIL_TO with OUTLAY_MAIL_FROM, or OUTLAY_TOPIC", code="bad_config"
@@ -135,12 +135,16 @@ def _by_ses(clients: Clients, region: str, sender: Address, to: Address, message
     )
 
 
-def _by_sns(clients: Clients, topic: str, message: Message) -> None:
-    words = message.body.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
-    subject = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in message.title)
+def _region_of(topic: str) -> str:
     region = topic.split(":")[3] if topic.count(":") >= 5 else ""
     if not region:
         raise InvalidInput("OUTLAY_TOPIC is no ARN of an SNS topic", code="bad_config", field="OUTLAY_TOPIC")
+    return region
+
+
+def _by_sns(clients: Clients, topic: str, region: str, message: Message) -> None:
+    words = message.body.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
+    subject = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in message.title)
     _call(
         partial(clients.call, "sns", region, "publish", TopicArn=topic, Subject=subject[:SUBJECT_MAX], Message=words)
     )
