@@ -96,7 +96,7 @@ def check(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption 
         found = book.alerts(open_only=True)
     rows = [(one.id, one.severity.value, one.title) for one in found]
     columns = (Column("id", "Alert"), Column("severity", "Severity"), Column("title", "What"))
-    show(Table(columns, rows, facts={"open": len(found)}), form)
+    show(Table(columns, rows, note="" if rows else "no alert is open", facts={"open": len(found)}), form)
     if found:
         raise typer.Exit(Exit.FINDING)
 
@@ -119,7 +119,7 @@ def rules(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption 
         (one.name, one.kind.value, Money(one.amount, currency), _window(one), _where(one), one.severity.value)
         for one in found
     ]
-    show(Table(columns, rows), form)
+    show(Table(columns, rows, note="" if rows else "no rule is set; outlay alerts suggest proposes some"), form)
 
 
 def _window(rule: AlertRule) -> str:
