@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,13 @@ def test_the_exact_amount_is_under_the_pointer(page: Page) -> None:
 
 def test_a_reader_who_likes_it_dark_gets_it_dark(page: Page) -> None:
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(20, 24, 31)'")
-    page.wait_for_function("document.querySelector('#chart0 svg.marks').outerHTML.includes('#14181f')")
+    # Asked anew each time: what Playwright asks by itself again and again, the page's policy forbids.
+    for told in (
+        "getComputedStyle(document.body).backgroundColor === 'rgb(20, 24, 31)'",
+        "document.querySelector('#chart0 svg.marks').outerHTML.includes('#14181f')",
+    ):
+        ends_s = time.monotonic() + 60
+        while not page.evaluate(told):
+            assert time.monotonic() < ends_s, told
+            page.wait_for_timeout(20)
     page.emulate_media(color_scheme="light")
