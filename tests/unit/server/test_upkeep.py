@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
+
+import httpx
+import pytest
+from tests.served import served
 
 import outlay
 from outlay.faces.server.app import create_app
@@ -58,3 +63,24 @@ def test_a_log_line_names_an_error_and_its_place_and_not_what_it_says() -> None:
     assert (line["level"], line["message"], line["error"]) == ("error", "failed", "ValueError")
     assert "test_upkeep:" in line["raised_at"]
     assert "secret" not in json.dumps(line)
+
+
+def test_a_round_that_ends_by_what_nobody_foresaw_is_said_and_the_next_one_begins(
+    memory: outlay.Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, rounds = Upkeep._round, []
+
+    def round_of(self: Upkeep) -> bool:
+        rounds.append(self)
+        if len(rounds) == 1:
+            raise RuntimeError("with a secret in its text")
+        return whole(self)
+
+    monkeypatch.setattr(Upkeep, "_round", round_of)
+    with served(memory) as server:
+        ends_s = time.monotonic() + 30
+        while "outlay_leading 1" not in httpx.get(f"{server.address}/metrics").text:
+            assert time.monotonic() < ends_s, "nobody leads any more"
+            time.sleep(0.05)
+    assert "upkeep ended; it begins again" in caplog.text
+    assert "secret" not in caplog.text

@@ -6,11 +6,14 @@ import asyncio
 import logging
 import os
 import socket
-from typing import Final
+from collections.abc import Callable, Coroutine
+from functools import partial
+from traceback import extract_tb
+from typing import Any, Final
 
 from outlay.clock import MICROSECONDS_PER_SECOND
 from outlay.errors import OutlayError
-from outlay.faces.server.logs import logger, say
+from outlay.faces.server.logs import say
 from outlay.faces.server.state import ServerState
 
 LEASE: Final = "upkeep"
@@ -19,6 +22,7 @@ LEASE: Final = "upkeep"
 LEASE_SECONDS: Final = 10
 ROUND_SECONDS: Final = 1.0
 TOKENS_ROUNDS: Final = 300
+Loop = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Upkeep:
@@ -29,7 +33,7 @@ class Upkeep:
         self._state = state
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self.leading = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Loop, asyncio.Task[None]] = {}
         state.metrics.gauges["outlay_leading"] = ("1 while this server does the shared work.", lambda: self.leading)
 
     async def start(self) -> None:
@@ -37,16 +41,15 @@ class Upkeep:
         await asyncio.to_thread(self._state.gate.load)
         await asyncio.to_thread(self._state.ledger.recorder.refresh)
         self._state.writer.start()
-        self._tasks = [asyncio.create_task(self._keep_keys()), asyncio.create_task(self._lead())]
-        for task in self._tasks:
-            task.add_done_callback(_say_ended)
+        for loop in (self._keep_keys, self._lead):
+            self._begin(loop)
 
     async def stop(self) -> None:
         """Write what waits, give the lease up."""
         self._state.stopping.set()
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         drained = await asyncio.to_thread(self._state.writer.stop, self._state.settings.drain_seconds_max)
         if not drained:
             say(logging.ERROR, "stopped before all was written", waiting=self._state.writer.waiting)
@@ -55,6 +58,22 @@ class Upkeep:
             await asyncio.to_thread(self._state.ledger.store.release_lease, LEASE, self.holder)
         except OutlayError as error:
             say(logging.WARNING, "the lease was not given up; it ends by itself", code=error.code)
+
+    def _begin(self, loop: Loop) -> None:
+        if not self._state.stopping.is_set():
+            self._tasks[loop] = task = asyncio.create_task(loop())
+            task.add_done_callback(partial(self._ended, loop))
+
+    def _ended(self, loop: Loop, task: asyncio.Task[None]) -> None:
+        """What nobody foresaw ends a loop: it is said by its kind and place, and the loop begins again."""
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            return
+        self.leading = False
+        place = extract_tb(error.__traceback__)[-1]
+        kind = type(error).__name__
+        say(logging.ERROR, "upkeep ended; it begins again", kind=kind, at=f"{place.filename}:{place.lineno}")
+        asyncio.get_running_loop().call_later(ROUND_SECONDS, self._begin, loop)
 
     async def _keep_keys(self) -> None:
         rounds = 0
@@ -88,9 +107,3 @@ class Upkeep:
         ledger.store.warm()
         ledger.store.fold()
         return True
-
-
-def _say_ended(task: asyncio.Task[None]) -> None:
-    """What nobody foresaw ends a loop: it is said, since nothing else would tell."""
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("upkeep ended; start the server again", exc_info=task.exception())
