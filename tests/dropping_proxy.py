@@ -34,11 +34,14 @@ class DroppingProxy:
             except OSError:
                 client.close()
                 continue
+            for one in (client, server):
+                # A client that is gone already has its connection cut by whoever carries it.
+                with suppress(OSError):
+                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open |= {client, server}
                 self.carried += 1
             for one, other in ((client, server), (server, client)):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
     def _carry(self, one: socket.socket, other: socket.socket) -> None:

@@ -63,6 +63,7 @@ class ServerProcess:
         """Start it, and wait until it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OUTLAY_")}
         environment["OUTLAY_CONFIG"] = str(self._config)
+        environment["PYTHONFAULTHANDLER"] = "1"
         command = [sys.executable, "-m", "outlay", *self._command, self.ledger, "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=log)
@@ -87,6 +88,13 @@ class ServerProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(timeout=30)
+
+    def abort(self) -> str:
+        """End it with a word of where each of its threads is, for a test that fails; the end of its log."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGABRT)
+        self._process.wait(timeout=30)
+        return self.log.read_text()[-8_000:]
 
     def stop(self) -> int:
         """Ask it to stop, and wait; its exit code."""

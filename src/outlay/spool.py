@@ -138,14 +138,23 @@ class Spool:
     def _open(self) -> None:
         try:
             self._folder.mkdir(exist_ok=True)
-            name = f"{os.getpid()}-{os.urandom(6).hex()}.spool"
-            path = self._folder / name
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            while (descriptor := self._claim(self._folder / f"{os.getpid()}-{os.urandom(6).hex()}.spool")) < 0:
+                pass
         except OSError as error:
             raise _translated(error, self._folder) from error
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._descriptor, self._path = descriptor, path
+        self._descriptor = descriptor
         self._written = self._drained = self._pending = 0
+
+    def _claim(self, path: Path) -> int:
+        """Make and lock a file; -1 where an adopter came between the two. It took the file for a dead process's, and
+        what were appended to a file that is unlinked would be lost with this process.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if _try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            self._path = path
+            return descriptor
+        os.close(descriptor)
+        return -1
 
     def _write(self, record: bytes) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -105,6 +106,32 @@ def test_a_living_processs_file_is_left_alone(tmp_path: Path) -> None:
     assert book.ids == []
     living._record_group = book.record_group
     living.close()
+    assert book.ids == ["e1"]
+
+
+@pytest.mark.parametrize("when", ["before the lock", "during the lock"])
+def test_an_adopter_between_the_making_of_a_file_and_its_lock_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    folder, book = tmp_path / "spool", Book()
+    real = fcntl.flock
+    others: list[int] = []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not others:
+            (path,) = folder.glob("*.spool")
+            others.append(os.open(path, os.O_RDWR))
+            real(others[0], fcntl.LOCK_EX)
+            path.unlink()
+            if when == "before the lock":
+                os.close(others[0])
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    spool = Spool(folder, book.record_group)
+    spool.append(event("e1"))
+    assert len(files(folder)) == 1  # Not a file that nobody can find again.
+    spool.close()
     assert book.ids == ["e1"]
 
 
