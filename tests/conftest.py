@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if soak:
         items[:] = [item for item in items if item not in soak]
         config.hook.pytest_deselected(items=soak)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """No test runs on an event loop that another one left on this thread: nothing waits for a commit there.
+
+    Playwright's browsers leave one for as long as they are open; whoever drives a browser names the fixture `page`
+    or `browser`.
+    """
+    drives = {"page", "browser"} & set(getattr(item, "fixturenames", ()))
+    if not drives and asyncio._get_running_loop() is not None:
+        pytest.fail("an earlier test left an event loop running on this thread: let its fixture end with its module")
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ class Company:
             _, self.keys[name] = make_key(ledger.store, ledger.clock, roles=[role], scope=scope, name=name)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     clock = outlay.FrozenClock(NOW)
     with outlay.open(str(tmp_path_factory.mktemp("pages") / "demo.db"), clock=clock) as ledger:
@@ -73,8 +73,9 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
         server.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """No longer than these tests: while a browser is there, an event loop counts as running on this thread."""
     if not CHROMIUM.exists():
         pytest.fail("the pages are tested in Chromium, which is missing here: apt-get install chromium")
     with sync_playwright() as playwright:
@@ -96,7 +97,7 @@ def signed_in(browser: Browser, company: Company, key: str) -> BrowserContext:
     return context
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def admin(browser: Browser, company: Company) -> Iterator[BrowserContext]:
     context = signed_in(browser, company, "admin")
     yield context
