@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -23,6 +24,16 @@ from outlay.reserving import STALE_RETRIES_MAX, Ask, Reserver, Taken, WorstCase
 SETTLED: Final = ("settled", "settled_late", "settled_after_release")
 _UNANSWERED: Final = ("Timeout", "Connection", "Cancelled", "Interrupt")
 """What is in the name of an exception after which nobody knows whether the provider did, and bills, the work."""
+
+UNRESERVED: Final = "unreserved"
+NEVER_ASKED: Final = (
+    "the budgets were never asked for this reservation, so nothing was held: on a thread whose event loop runs, "
+    "write `async with ledger.reserve(...)`, or take it by `.take()`"
+)
+ASKED_TOO_LATE: Final = (
+    "the budgets were not asked before this call, which is kept all the same: on a thread whose event loop runs, "
+    "write `async with ledger.reserve(...)`, or take it by `.take()`"
+)
 
 OF_THE_REQUEST: Final = ("usage", "id", "time", "time_to", "status", "error", "reported_cost", "call_key", "basis")
 
@@ -47,7 +58,10 @@ class Reservation:
     Left without a settlement it stays held until its deadline and is then booked at the worst case, unsettled; a
     later settlement corrects that. Left by an exception it is settled as a failed call without usage, unless the
     exception says that no answer came (a timeout, a lost connection, a cancellation): such a call may be billed.
+    One that never asked the budgets says so by a RuntimeWarning when it is settled or dropped.
     """
+
+    _untaken = False
 
     def __init__(
         self,
@@ -67,10 +81,12 @@ class Reservation:
         self.receipt: Receipt | None = None
         self.outcome = "new"
         self.overruns: tuple[Overrun, ...] = ()
+        self._untaken = True
 
     def take(self) -> Reservation:
         """Ask the budgets, once. Raises BudgetExceeded."""
         if self._taken is None:
+            self._untaken = False
             self._taken = self._reserver.take(self._make, *self._waiting)
             self.outcome = self._taken.code
         return self
@@ -132,6 +148,7 @@ class Reservation:
         `seen` where another capture had booked the call (the receipt is then of that entry).
         `fields` are further fields of `record`. Raises EventConflict where it was settled with another body.
         """
+        self._note_unasked()
         now = self._reserver.clock.now()
         if response is None and not fields:
             return self._settle(self._used(usage, now), now)
@@ -153,7 +170,7 @@ class Reservation:
             self.outcome = result.code
         else:
             self.outcome = "released"
-        self._ended = True
+        self._ended, self._untaken = True, False
         return self.outcome
 
     def extend(self, seconds: float) -> str:
@@ -193,7 +210,21 @@ class Reservation:
 
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
+    def __del__(self) -> None:
+        if self._untaken:
+            warnings.warn(NEVER_ASKED, RuntimeWarning, stacklevel=1, source=self)
+
     # Inner
+
+    def _note_unasked(self) -> None:
+        """A call that was made without asking is kept as one: a refusal now would only lose what it cost."""
+        if self._untaken:
+            warnings.warn(ASKED_TOO_LATE, RuntimeWarning, stacklevel=3)
+            self._pass_unasked()
+            self._untaken = False
+
+    def _pass_unasked(self) -> None:
+        self._taken = Taken(ask=self._make(None), code=UNRESERVED, held=False)
 
     def _told(self, usage: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in self._ask.fields.items() if name not in OF_THE_REQUEST}

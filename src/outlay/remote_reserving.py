@@ -15,7 +15,7 @@ from outlay.calls import inherited, told
 from outlay.capture.intake import build_event, make_id
 from outlay.clock import Clock
 from outlay.errors import InvalidInput, LedgerError, NotFound, Overloaded
-from outlay.holding import OF_THE_REQUEST, Recording, Reservation
+from outlay.holding import OF_THE_REQUEST, UNRESERVED, Recording, Reservation
 from outlay.ledger.budget_store import Overrun
 from outlay.model import Rating, UsageEvent
 from outlay.receipt import Receipt
@@ -27,7 +27,6 @@ BOUND_NEEDED: Final = "bound_needed"
 """The code by which a server asks for the bound of a request to another service, named by the error's field."""
 
 DOWNGRADES_MAX: Final = 20
-UNRESERVED: Final = "unreserved"
 WAIT_S_MAX: Final = 60.0
 BUDGETS_KEPT_S: Final = 1.0
 """For how long a client takes the budgets for unchanged when it asks which may refuse a call."""
@@ -186,11 +185,13 @@ class RemoteReservation(Reservation):
         self.receipt: Receipt | None = None
         self.outcome = "new"
         self.overruns: tuple[Overrun, ...] = ()
+        self._untaken = True
 
     def take(self) -> RemoteReservation:
         """Ask the budgets, once. Raises BudgetExceeded; ServerUnreachable unless every refusing budget fails open."""
         if self._sent is not None or self.outcome == UNRESERVED:
             return self
+        self._untaken = False
         try:
             self._sent = self._ask_there()
         except ServerUnreachable:
@@ -273,7 +274,7 @@ class RemoteReservation(Reservation):
             self.outcome = self._told_there("release", {})
         else:
             self.outcome = "released"
-        self._ended = True
+        self._ended, self._untaken = True, False
         return self.outcome
 
     def extend(self, seconds: float) -> str:
@@ -296,6 +297,7 @@ class RemoteReservation(Reservation):
         self, *, usage: Mapping[str, Any] | None = None, response: object | None = None, **fields: Any
     ) -> Receipt:
         """As `Reservation.settle`."""
+        self._note_unasked()
         now = self._keeping.clock.now()
         calls = [self._told(usage, fields)]
         if response is not None:
@@ -306,6 +308,9 @@ class RemoteReservation(Reservation):
         for also in calls[1:]:
             self._keeping.keep_call(also)
         return receipt
+
+    def _pass_unasked(self) -> None:
+        self.outcome = UNRESERVED
 
     def _told(self, usage: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in self._asked.fields.items() if name not in OF_THE_REQUEST}

@@ -168,6 +168,20 @@ def test_on_an_event_loop_nothing_waits_for_the_server(remote: outlay.Ledger, ke
     assert kept.costs().events == 2
 
 
+def test_on_an_event_loop_a_reservation_that_never_asked_says_so(remote: outlay.Ledger, kept: outlay.Ledger) -> None:
+    kept.budget("cap", limit="0.01", window="day", action="refuse")
+    kept.record(**CENT)
+
+    async def call() -> None:
+        with pytest.warns(RuntimeWarning, match="never asked"):
+            remote.reserve(**CENT)
+        with pytest.warns(RuntimeWarning, match="not asked before this call"):
+            await asyncio.to_thread(remote.reserve(**CENT).settle, usage={"output_tokens": 1_000})
+
+    asyncio.run(call())
+    assert kept.costs().events == 2
+
+
 def test_a_forked_process_has_connections_of_its_own(remote: outlay.Ledger, kept: outlay.Ledger) -> None:
     remote.record(**CENT, id="parent")
     child = os.fork()

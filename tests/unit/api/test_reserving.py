@@ -290,6 +290,22 @@ def test_on_an_event_loop_the_budgets_are_asked_by_async_with(ledger: outlay.Led
     assert asyncio.run(main()) == "settled"
 
 
+def test_on_an_event_loop_a_reservation_that_never_asked_says_so(ledger: outlay.Ledger) -> None:
+    ledger.budget("cap", limit="0.01", window="day", action="refuse")
+    ledger.record(**CALL, usage=CENT)  # The budget is full.
+
+    async def main() -> outlay.Receipt:
+        with pytest.warns(RuntimeWarning, match="never asked"):
+            ledger.reserve(**CALL, usage=CENT)
+        with pytest.warns(RuntimeWarning, match="not asked before this call"):
+            return ledger.reserve(**CALL, usage=CENT).settle(usage=CENT)
+
+    # The call was made: it is kept, over the limit, and not lost to a refusal that comes too late.
+    assert asyncio.run(main()).outcome == "settled"
+    (status,) = ledger.budgets("cap")
+    assert (status.spent, status.reserved) == (2 * 10**10, 0)
+
+
 def test_tiers_move_the_limit_not_what_was_spent(ledger: outlay.Ledger) -> None:
     ledger.budget(
         "per-user",
