@@ -84,7 +84,7 @@ class RemoteLedger(RemoteAnalysis, RemoteBudgets, RemoteBills, Ledger):
         self.clock = clock
         self.currency = currency
         self.closed = False
-        self.store = cast("LedgerStore", NoStore(transport.address))
+        self.store = cast("LedgerStore", NoStore(transport, lambda: self._zone))
         self.recorder = cast("Recorder", RemoteRecorder(transport))
         self.budgets_told = RemoteReserver(self)
         self.reserver = cast("Reserver", self.budgets_told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from msgspec.structs import replace
@@ -13,15 +13,25 @@ from outlay.budgets.limits import BudgetIndex, dimensions_of
 from outlay.budgets.terms import Asking, Bound, Budget
 from outlay.calls import inherited, told
 from outlay.capture.intake import build_event, make_id
-from outlay.clock import Clock
+from outlay.clock import Clock, Instant
 from outlay.errors import InvalidInput, LedgerError, NotFound, Overloaded
 from outlay.holding import OF_THE_REQUEST, UNRESERVED, Recording, Reservation
 from outlay.ledger.budget_store import Overrun
-from outlay.model import Rating, UsageEvent
+from outlay.model import ExchangeRate, Rating, UsageEvent
 from outlay.receipt import Receipt
 from outlay.remote_transport import ANSWER_S, ServerUnreachable, Transport, not_remote
 from outlay.reserving import NOTHING_RATED, Ask, WorstCase
-from outlay.wire import SentAsking, SentReceipt, SentReservation, SentSettlement, plain_event, received_receipt
+from outlay.wire import (
+    SentAsking,
+    SentBook,
+    SentCatalogue,
+    SentReceipt,
+    SentReservation,
+    SentSettlement,
+    plain_event,
+    received_receipt,
+    sendable,
+)
 
 BOUND_NEEDED: Final = "bound_needed"
 """The code by which a server asks for the bound of a request to another service, named by the error's field."""
@@ -89,11 +99,31 @@ class Asked:
 
 
 class NoStore:
-    """In the place of the store, which only the server reaches."""
+    """In the place of the store, which only the server reaches. It answers what a server tells of it."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is the server's, for messages."""
-        self.address = address
+    def __init__(self, transport: Transport, home_zone: Callable[[], str]) -> None:
+        """`home_zone` tells the zone of the server's ledger, as far as it is known."""
+        self.address = transport.address
+        self._transport = transport
+        self._home_zone = home_zone
+
+    @property
+    def home_zone(self) -> str:
+        """The zone whose days are meant where none is said."""
+        return self._home_zone()
+
+    def catalogues(self) -> list[tuple[str, Instant, bool]]:
+        """As `LedgerStore.catalogues`."""
+        kept = self._transport.ask("/v1/prices/catalogues", list[SentCatalogue])
+        return [(one.id, one.recorded_at, one.active) for one in kept]
+
+    def catalogue(self, id: str | None = None) -> tuple[str, bytes] | None:
+        """As `LedgerStore.catalogue`."""
+        chosen = [one for one in self.catalogues() if (one[2] if id is None else one[0] == id)]
+        if not chosen:
+            return None
+        (identity, _, _) = chosen[0]
+        return identity, self._transport.text("/v1/prices/catalogue", {"id": identity})
 
     def __getattr__(self, name: str) -> NoReturn:
         raise not_remote(f"the ledger's store ({name})")
@@ -105,6 +135,16 @@ class RemoteRecorder:
     def __init__(self, transport: Transport) -> None:
         """Rates by the server's prices."""
         self._transport = transport
+
+    def exchange_rates(self) -> list[ExchangeRate]:
+        """As `Recorder.exchange_rates`."""
+        return list(self._transport.ask("/v1/prices/book", SentBook).exchange)
+
+    def add_exchange_rates(self, rates: Sequence[ExchangeRate]) -> None:
+        """As `Recorder.add_exchange_rates`, one by one."""
+        for one in rates:
+            body = {"currency": one.currency, "price": sendable(one.price), "date": one.date, "source": one.source}
+            self._transport.send("POST", "/v1/prices/exchange-rates", Any, body, repeatable=False)
 
     def rate(self, event: UsageEvent) -> Rating:
         """What the event costs under the server's book."""

@@ -27,7 +27,7 @@ from outlay.errors import InvalidInput
 from outlay.model import CostTable
 from outlay.money import Money, decimal_to_pico, pico_to_decimal
 from outlay.remote_transport import Transport, not_remote
-from outlay.reporting import BY, checked_period
+from outlay.reporting import BY, checked_noted, checked_period
 from outlay.scheduling import LedgerSchedule
 from outlay.watcher import KEPT_LOOK_MAX, Watcher
 from outlay.wire import SentReport, received_report, sendable
@@ -135,6 +135,24 @@ class RemoteAlerts(LedgerSchedule):
         """As `Ledger.note_day`."""
         path = f"/v1/notes/{read_date(day).isoformat()}"
         self.transport.send("PUT", path, Any, {"text": read_text(text, "text")})
+
+    def note_job(self, job: str, text: str) -> None:
+        """As `Ledger.note_job`."""
+        self._flush()
+        path = f"/v1/notes-on/job/{_quoted(read_text(job, 'job'))}"
+        self.transport.send("PUT", path, Any, {"text": read_text(text, "text")})
+
+    def note_anomaly(self, id: str, text: str, *, zone: str | None = None) -> None:
+        """As `Ledger.note_anomaly`."""
+        path = f"/v1/notes-on/anomaly/{_quoted(read_text(id, 'id'))}"
+        self.transport.send("PUT", path, Any, {"text": read_text(text, "text")}, parameters=_zoned(zone))
+
+    def notes(self, on: str = "day", name: str | None = None) -> dict[str, str]:
+        """As `Ledger.notes`."""
+        checked_noted(on)
+        told: Parameters = {} if name is None else {"name": read_text(name, on)}
+        found = self.transport.ask(f"/v1/notes-on/{on}", list[dict[str, str]], told)
+        return {one["name"]: one["text"] for one in found}
 
     def define_report(self, name: str, **fields: Any) -> OwnReport:
         """Not from here, since the server sends by its outlay.toml: raises LedgerError `not_remote`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from outlay.alerting import LedgerAlerts
@@ -17,7 +18,7 @@ from outlay.budgets.alert_rules import PREFIX
 from outlay.budgets.limits import BudgetIndex
 from outlay.budgets.terms import Budget
 from outlay.clock import Instant, Window, WindowName, day_to_date, local_day, to_datetime, window_of
-from outlay.errors import InvalidInput
+from outlay.errors import InvalidInput, NotFound
 from outlay.model import CostTable
 from outlay.money import Money
 from outlay.watcher import AlertBook
@@ -28,6 +29,10 @@ PERIODS: Final[dict[str, tuple[WindowName, str]]] = {
     "month": ("month", "Monthly"),
 }
 NOTE: Final = "day_note"
+NOTED: Final = {"day": NOTE, "job": "job_note", "anomaly": "anomaly_note"}
+"""What words may be attached to, and the kind of note under which they are kept."""
+
+NOTES_MAX: Final = 100_000
 BY: Final = ("provider", "provider,service", "feature", "user", "job")
 _TITLES: Final = {"provider,service": "By service"}
 
@@ -60,13 +65,43 @@ class LedgerReports(LedgerAlerts):
 
     def note_day(self, day: date | str, text: str) -> None:
         """Attach words to a day: reports show them. The last word counts."""
-        label = read_date(day).isoformat()
-        body = f"{label} {read_text(text, 'text')}".encode()
-        at = self.clock.now()
-        while not self.store.put_note(NOTE, label, body, expects=self.store.note(NOTE, label), at=at, live=False):
-            continue
+        self._note("day", read_date(day).isoformat(), text)
+
+    def note_job(self, job: str, text: str) -> None:
+        """Attach words to a job: reports and the job itself show them. Raises NotFound `no_such_job`."""
+        name = read_text(job, "job")
+        if not self.costs((), where={"job": name}).table.total.events:
+            raise NotFound(f"no call is recorded for job {name!r}", code="no_such_job")
+        self._note("job", name, text)
+
+    def note_anomaly(self, id: str, text: str, *, zone: str | None = None) -> None:
+        """Attach words to an anomaly, without a verdict on it: reports and anomalies show them. `zone` is that in
+        which anomalies were asked. Raises NotFound `no_such_anomaly`.
+        """
+        name = read_text(id, "id")
+        if self._episode(name, zone or self.store.home_zone) is None:
+            raise NotFound(f"no anomaly {name[:60]!r} is known; outlay anomalies lists them", code="no_such_anomaly")
+        self._note("anomaly", name, text)
+
+    def notes(self, on: str = "day", name: str | None = None) -> dict[str, str]:
+        """What people said of a `day`, `job` or `anomaly`, or of the one of that name; the latest said first.
+
+        Raises InvalidInput `bad_choice`.
+        """
+        if name is not None:
+            body = self.store.note(checked_noted(on), read_text(name, on))
+            return {} if body is None else dict([_noted(on, body)])
+        return dict(_noted(on, body) for body in self.store.notes(checked_noted(on), most=NOTES_MAX))
 
     # Inner
+
+    def _note(self, on: str, name: str, text: str) -> None:
+        said = read_text(text, "text")
+        # Days came first, and are kept as "2026-11-22 words".
+        body = f"{name} {said}".encode() if on == "day" else msgspec.json.encode((name, said))
+        kind, at = NOTED[on], self.clock.now()
+        while not self.store.put_note(kind, name, body, expects=self.store.note(kind, name), at=at, live=False):
+            continue
 
     def _composed(
         self, window: Window, before: Window, *, where: Where, by: tuple[str, ...], zone: str, title: str
@@ -89,12 +124,15 @@ class LedgerReports(LedgerAlerts):
         for dimensions in by:
             names = tuple(one.strip() for one in dimensions.split(","))
             heading = _TITLES.get(dimensions, f"By {' and '.join(names)}")
-            sections.append(pure.groups(dimensions, heading, *tables(*names)))
+            found = pure.groups(dimensions, heading, *tables(*names))
+            sections.append(self._with_notes_of_jobs(found) if names == ("job",) and not where else found)
         if local_day(window.end - 1, zone) > local_day(window.start, zone):
             sections.append(self._daily(tables("day", "provider")[0], window, zone, whole=not where))
         begun = window.start < now
         if begun and (unusual := self.anomalies(since=window.start, until=window.end, where=where, zone=zone)):
-            sections.append(pure.anomalies(unusual, zone, self.currency))
+            said = {} if where else self.notes("anomaly")
+            told = pure.anomalies(unusual, zone, self.currency)
+            sections.append(pure.with_notes(told, [said.get(one.id, "") for one in unusual[: len(told.rows)]]))
         if not where:
             sections += self._alert_sections(window, zone)
         return Report(
@@ -178,6 +216,10 @@ class LedgerReports(LedgerAlerts):
                     limits[scope] = min(limit.amount, limits.get(scope, limit.amount))
         return [services(tables("provider", "service")[0], limits)] if any(limits) else []
 
+    def _with_notes_of_jobs(self, section: Section) -> Section:
+        said = self.notes("job")
+        return pure.with_notes(section, [said.get(str(row[0]), "") for row in section.rows])
+
     def _daily(self, table: CostTable, window: Window, zone: str, *, whole: bool) -> Section:
         """Day by day. What was finished and noted is of the whole ledger, so no part of a filtered report."""
         if not whole:
@@ -188,8 +230,8 @@ class LedgerReports(LedgerAlerts):
                 day = _day(outcome.recorded_at, zone)
                 finished[day] = finished.get(day, 0) + outcome.units
         first, last = _day(window.start, zone), _day(window.end - 1, zone)
-        told = (body.decode().partition(" ") for body in self.store.notes(NOTE, most=100_000))
-        return pure.daily(table, finished, {day: text for day, _, text in told if first <= day <= last})
+        notes = {day: text for day, text in self.notes("day").items() if first <= day <= last}
+        return pure.daily(table, finished, notes)
 
     def _alert_sections(self, window: Window, zone: str) -> list[Section]:
         found = [one for one in AlertBook(self.store).alerts() if window.start <= one.raised_at < window.end]
@@ -198,6 +240,13 @@ class LedgerReports(LedgerAlerts):
         )
         columns = ("Raised", "Severity", "What")
         return [Section(name="alerts", title="Alerts", columns=columns, rows=rows, texts=3)] if rows else []
+
+
+def checked_noted(on: str) -> str:
+    """The kind of note in which words about a day, job or anomaly are kept. Raises InvalidInput `bad_choice`."""
+    if on not in NOTED:
+        raise InvalidInput(f"notes are on {', '.join(NOTED)}, not {str(on)[:40]!r}", code="bad_choice", field="on")
+    return NOTED[on]
 
 
 def checked_period(period: str) -> str:
@@ -216,6 +265,14 @@ def _periods(now: Instant, name: WindowName, zone: str, running: bool) -> tuple[
     past = window_of(present.start - 1, name, zone)
     so_far = min(past.start + now - present.start, past.end)
     return present, Window(past.start, max(so_far, past.start + 1), f"{past.label} as far")
+
+
+def _noted(on: str, body: bytes) -> tuple[str, str]:
+    """Of what, and what was said."""
+    if on == "day":
+        day, _, text = body.decode().partition(" ")
+        return day, text
+    return msgspec.json.decode(body, type=tuple[str, str])
 
 
 def _day(instant: Instant, zone: str) -> str:

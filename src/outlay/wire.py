@@ -137,6 +137,14 @@ class SentBook(msgspec.Struct, frozen=True, kw_only=True):
     exchange: tuple[ExchangeRate, ...]
 
 
+class SentCatalogue(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the catalogue that a ledger used, less its body."""
+
+    id: str
+    recorded_at: Instant
+    active: bool
+
+
 class SentFigure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A figure of a report that is no whole number: an amount, or a number as its decimal text."""
 

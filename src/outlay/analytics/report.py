@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from outlay.analytics.anomaly import Episode
 from outlay.analytics.forecast import Start
@@ -212,6 +213,16 @@ def anomalies(found: Sequence[Episode], zone: str, currency: str) -> Section:
     )
     columns = ("Since", "What", "Mostly", "Expected", "Actual", "More", "More %")
     return Section(name="anomalies", title="Unusual spend", columns=columns, rows=rows, texts=3)
+
+
+def with_notes(section: Section, notes: Sequence[str]) -> Section:
+    """The table with people's words about its rows, in a last column; `notes` has one for each of the first rows."""
+    if not any(notes):
+        return section
+    words = [*notes, *("" for _ in section.rows[len(notes) :])]
+    rows = tuple((*row, said) for row, said in zip(section.rows, words, strict=True))
+    total = None if section.total is None else (*section.total, "")
+    return replace(section, columns=(*section.columns, "Notes"), rows=rows, total=total)
 
 
 def about(pico: int, currency: str) -> Money:

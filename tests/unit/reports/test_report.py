@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import outlay
 from outlay.analytics.report import Report, Section
-from outlay.clock import FrozenClock
+from outlay.clock import FrozenClock, to_datetime
 from outlay.faces.cli.commands import app
 from outlay.faces.reports.forms import csv_text, html_text, markdown
 
@@ -208,3 +208,47 @@ def test_a_running_period_is_compared_with_the_same_stretch_of_the_one_before() 
         found = dict(words(section(ledger.report("month", running=True), "summary")))
     assert found["Before (2026-02 as far)"] == "$10.00"
     assert found["Change"] == "$0.00"
+
+
+def test_words_about_a_job_stand_beside_it_in_reports_and_in_the_job_itself(
+    ledger: outlay.Ledger,
+) -> None:
+    columns = section(ledger.report("month", running=True), "job").columns
+    ledger.note_job("v02", "made twice")
+    ledger.note_job("v02", "made twice for the client")
+    found = section(ledger.report("month", running=True), "job")
+    assert found.columns == (*columns, "Notes")
+    assert {row[0]: row[-1] for row in found.rows} == {"v02": "made twice for the client", "v01": "", "(no job)": ""}
+    assert "made twice" not in markdown(ledger.report("month", running=True, where={"provider": "replicate"}))
+    assert ledger.notes("job", "v02") == {"v02": "made twice for the client"}
+    with pytest.raises(outlay.NotFound) as refused:
+        ledger.note_job("v03", "no such video")
+    assert refused.value.code == "no_such_job"
+
+
+def test_the_command_line_notes_a_job_and_shows_the_words(tmp_path: Path) -> None:
+    with outlay.open(str(tmp_path / "outlay.db")) as ledger:
+        spend(ledger, "replicate", "sdxl", "1.20", job="v02")
+    at = ("-l", str(tmp_path / "outlay.db"))
+    run = CliRunner().invoke
+    assert run(app, ["note", "v02", "made twice", "--on", "job", *at]).exit_code == 0
+    assert "made twice" in run(app, ["job", "v02", *at]).stdout
+    assert json.loads(run(app, ["job", "v02", "--json", *at]).stdout)["note"] == "made twice"
+    assert "[bad_choice]" in run(app, ["note", "v02", "words", "--on", "user", *at]).stderr
+    assert "[no_such_anomaly]" in run(app, ["note", "v02", "words", "--on", "anomaly", *at]).stderr
+
+
+def test_words_about_an_anomaly_stand_beside_it() -> None:
+    clock = FrozenClock("2026-09-01T12:00:00Z")
+    with outlay.open("memory:", clock=clock) as ledger:
+        for day in range(60):
+            at = to_datetime(clock.now()).date()
+            spend(ledger, "acme", "x", "400" if day == 55 else "10", time=f"{at}T12:00:00Z")
+            clock.advance(days=1)
+        since = "2026-10-20T00:00:00Z"
+        (episode, *_) = ledger.anomalies(since=since)
+        ledger.note_anomaly(episode.id, "the launch")
+        found = section(ledger.report(since=since), "anomalies")
+        assert found.columns[-1] == "Notes"
+        assert "the launch" in [row[-1] for row in found.rows]
+        assert ledger.anomalies(since=since), "words are no verdict: it is still told"

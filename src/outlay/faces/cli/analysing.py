@@ -23,7 +23,7 @@ from outlay.faces.cli.options import (
     read_names,
 )
 from outlay.faces.cli.render import show
-from outlay.faces.cli.session import opened, read_span
+from outlay.faces.cli.session import notes_of, opened, read_span
 from outlay.faces.cli.when import read_time
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def anomalies(
             judged=everything,
         )
         zone = zone or book.store.home_zone
-        show(table_of_anomalies(found, book.currency, zone), form)
+        show(table_of_anomalies(found, book.currency, zone, notes_of(book, "anomaly")), form)
         draw(lambda: charts_of_anomalies(book, found, read_filter(where), zone), png, svg, html)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -82,12 +82,13 @@ ANOMALY_COLUMNS = (
     Column("goes_on", "goes on"),
     Column("verdict", "judged", when_empty=False),
     Column("causes", "explained by"),
+    Column("note", "note", when_empty=False),
     Column("id", "id"),
 )
 
 
-def table_of_anomalies(found: Sequence[Episode], currency: str, zone: str) -> Table:
-    """An episode a row, the latest first."""
+def table_of_anomalies(found: Sequence[Episode], currency: str, zone: str, notes: Mapping[str, str]) -> Table:
+    """An episode a row, the latest first; `notes` are people's words by its id."""
     rows: list[Sequence[Cell]] = [
         [
             Named(isoformat(episode.since), _clock_text(episode.since, zone)),
@@ -100,6 +101,7 @@ def table_of_anomalies(found: Sequence[Episode], currency: str, zone: str) -> Ta
             episode.goes_on,
             None if episode.verdict is None else episode.verdict.value,
             _causes(episode, currency),
+            notes.get(episode.id, ""),
             episode.id,
         ]
         for episode in found

@@ -208,8 +208,8 @@ def table_of_calls(job: Job, zone: str = "UTC", title: str = "") -> Table:
     return Table(CALL_COLUMNS, rows, title=title)
 
 
-def tables_of_job(job: Job, zone: str) -> list[Table]:
-    """What people see of a job: its head, its cost by service and by step, its calls."""
+def tables_of_job(job: Job, zone: str, said: str = "") -> list[Table]:
+    """What people see of a job: its head, what was `said` of it, its cost by service and by step, its calls."""
     facts: list[tuple[str, Cell]] = [("total", job.total), ("calls", job.events), ("failed", job.failed)]
     if job.first_at is not None and job.last_at is not None:
         facts.append(("from", _clock_text(job.first_at, zone)))
@@ -217,6 +217,8 @@ def tables_of_job(job: Job, zone: str) -> list[Table]:
     if job.outcome is not None:
         facts += [("outcome", job.outcome.status), ("units produced", job.outcome.units)]
         facts.append(("cost per unit", job.cost_per_unit or "nothing was produced"))
+    if said:
+        facts.append(("note", said))
     tables = [Table((Column("name", ""), Column("value", "", right=True)), [list(f) for f in facts], title=job.name)]
     amounts = [([f"{provider}/{service}"], amount) for (provider, service), amount in job.by_service.items()]
     tables.append(_shares(("service",), amounts, job.total))

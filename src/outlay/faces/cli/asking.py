@@ -23,7 +23,7 @@ from outlay.faces.cli.options import (
     read_names,
 )
 from outlay.faces.cli.render import Form, show, write_json
-from outlay.faces.cli.session import opened, read_span
+from outlay.faces.cli.session import notes_of, opened, read_span
 
 if TYPE_CHECKING:
     from outlay.answers import Job
@@ -161,12 +161,13 @@ def job(
     form = form_of(json, csv)
     with opened(ledger) as book:
         found = book.request(name) if request else book.job(name)
+        said = "" if request else notes_of(book, "job", name).get(found.name, "")
         if form is Form.JSON:
-            write_json(found.as_dict())
+            write_json(found.as_dict() | ({"note": said} if said else {}))
         elif form is Form.CSV:
             show(table_of_calls(found), form)
         else:
-            for table in tables_of_job(found, book.store.home_zone):
+            for table in tables_of_job(found, book.store.home_zone, said):
                 show(table, form)
 
 

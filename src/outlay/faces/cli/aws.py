@@ -137,7 +137,7 @@ def publish(profile: ProfileOption = None, ledger: LedgerOption = None, json: Js
     def put(namespace: str, data: list[dict[str, Any]]) -> None:
         clients.call("cloudwatch", definition.region, "put_metric_data", Namespace=namespace, MetricData=data)
 
-    with opened(ledger) as book:
+    with opened(ledger, here="publishing to CloudWatch") as book:
         book.flush()
         settle_s = SETTLE_S if book.store.address.startswith("postgres") else 0
         done = Publisher(book.store, book.clock, definition, put, settle_s=settle_s).run()

@@ -12,8 +12,8 @@ from outlay.clock import DAY_MICROSECONDS, Instant, WindowName, day_to_date, loc
 from outlay.errors import InvalidInput
 from outlay.faces import charts
 from outlay.faces.charts import Note, Spec
+from outlay.faces.cli.session import notes_of
 from outlay.money import Money
-from outlay.reporting import NOTE
 
 if TYPE_CHECKING:
     from outlay.analytics.comparison import Comparison
@@ -29,7 +29,6 @@ AROUND: Final = {Step.HOUR: 72, Step.DAY: 28}
 """How many steps are shown before and after an episode."""
 
 LEARNED_DAYS: Final = {Step.HOUR: 56, Step.DAY: 112}
-NOTES_READ: Final = 10_000
 EPISODES_DRAWN: Final = 12
 
 
@@ -49,8 +48,7 @@ def charts_of_costs(book: Ledger, found: Costs) -> list[Spec]:
 def _notes(book: Ledger, found: Costs) -> Iterator[Note]:
     """What people said of the days that are shown."""
     days = {str(row.keys[0]) for row in found.rows} if found.by[0] == "day" else set()
-    for body in book.store.notes(NOTE, most=NOTES_READ):
-        day, _, text = body.decode().partition(" ")
+    for day, text in (notes_of(book, "day") if days else {}).items():
         if day in days:
             yield Note(to_instant(f"{day}T00:00", found.zone), text)
 
@@ -70,7 +68,7 @@ def charts_of_forecast(book: Ledger, found: Projections, where: Where, *, step: 
 
 def _limit(book: Ledger, where: Where, whole: Projection) -> Money | None:
     """The least limit in money on the very spend and window that are forecast."""
-    index = book.reserver.refresh()
+    covers = {one.name: one.where for one in book.defined_budgets()}
     wanted = read_where(where)
     limits = [
         one.limit
@@ -79,7 +77,7 @@ def _limit(book: Ledger, where: Where, whole: Projection) -> Money | None:
         and one.meter is None
         and not one.key.subject
         and not one.key.budget.startswith(PREFIX)
-        and index.budgets[one.key.budget].where == wanted
+        and covers.get(one.key.budget) == wanted
     ]
     return Money(min(limits), book.currency) if limits else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,8 @@ keys = typer.Typer(
     name="keys", help="Provider keys, kept encrypted and given out as virtual keys.", no_args_is_help=True
 )
 gateway.add_typer(keys)
+
+VAULT_HERE: Final = "keeping provider keys"
 
 
 @gateway.callback()
@@ -67,7 +69,7 @@ def add(
     settings = _settings()
     seal = Seal(settings.master_key)
     Upstreams(settings)[upstream]
-    with opened(ledger, create=True) as found:
+    with opened(ledger, create=True, here=VAULT_HERE) as found:
         kept, text = keep_provider_key(
             found.store,
             found.clock,
@@ -95,7 +97,7 @@ def show(json: JsonOption = False, ledger: LedgerOption = None) -> None:
     needs_server()
     from outlay.faces.gateway.vault import kept_provider_keys
 
-    with opened(ledger) as found:
+    with opened(ledger, here=VAULT_HERE) as found:
         rows = [
             {
                 "id": one.id,
@@ -139,7 +141,7 @@ def revoke(
     from outlay.faces.gateway.vault import revoke_provider_key
 
     confirm(f"Revoke virtual key {id}?", yes)
-    with opened(ledger) as found:
+    with opened(ledger, here=VAULT_HERE) as found:
         revoke_provider_key(found.store, found.clock, id)
     print(f"virtual key {id} is revoked")
 

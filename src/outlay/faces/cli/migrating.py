@@ -13,7 +13,7 @@ from outlay.errors import InvalidInput, LedgerError
 from outlay.faces.cli.keeping import show_facts
 from outlay.faces.cli.options import CsvOption, JsonOption, form_of
 from outlay.faces.cli.render import Cell
-from outlay.faces.cli.session import file_of
+from outlay.faces.cli.session import file_of, refuse_remote
 
 
 def migrate(
@@ -37,6 +37,8 @@ def migrate(
     from outlay.migrating import migrate as move
 
     form = form_of(json, csv)
+    for address in (source, target or ""):
+        refuse_remote(address, "moving a ledger")
     path = file_of(source)
     if path is not None and not path.exists():
         raise LedgerError(f"there is no ledger at {path}; give the path of the one to move", code="no_ledger")

@@ -180,7 +180,7 @@ def add_price(
     form = form_of(json, csv)
     given = {"--provider": provider, "--service": service, "--meter": meter, "--price": price}
     with opened(ledger, create=True) as book:
-        held = len(book.store.rates())
+        held = len(book.book.user_rates)
         if file is not None:
             book.add_prices(Path(file), force=force)
         else:
@@ -200,7 +200,7 @@ def add_price(
                 note=note,
                 force=force,
             )
-        added = book.store.rates()[held:]
+        added = book.book.user_rates[held:]
         show(Table(_RATE_COLUMNS, [rate_cells(rate) for rate in added], note=f"{len(added)} added"), form)
 
 
@@ -371,7 +371,7 @@ def sync_prices(
     from outlay.pricing.catalogue import shipped
 
     form = form_of(json, csv)
-    with opened(ledger, create=True) as book:
+    with opened(ledger, create=True, here="putting another catalogue in force") as book:
         if shipped_one:
             fresh = shipped()
         else:
@@ -402,7 +402,7 @@ def history_of_prices(ledger: LedgerOption = None, json: JsonOption = False, csv
             Column("active", "in force"),
         )
         rows: list[list[Cell]] = [[id, isoformat(at), active] for id, at, active in book.store.catalogues()]
-        own = [rate_cells(rate) for rate in book.store.rates()]
+        own = [rate_cells(rate) for rate in book.book.user_rates]
         if form is not Form.TABLE:
             facts = {
                 "prices_of_your_own": [dict(zip((c.name for c in _RATE_COLUMNS), row, strict=True)) for row in own]

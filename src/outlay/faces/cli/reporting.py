@@ -122,13 +122,25 @@ def _last_days(book: Ledger, days: int, zone: str | None) -> tuple[int, None]:
 
 
 def note(
-    day: Annotated[str, typer.Argument(metavar="DATE", help="Such as 2026-11-22.")],
-    text: Annotated[str, typer.Argument(help="What reports say of that day.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A date such as 2026-11-22; a job; an anomaly's id.")],
+    text: Annotated[str, typer.Argument(help="What reports say of it.")],
+    on: Annotated[str, typer.Option("--on", metavar="WHAT", help="What it is: day, job or anomaly.")] = "day",
     ledger: LedgerOption = None,
 ) -> None:
-    """Attach words to a day: reports show them."""
+    """Attach words to a day, a job or an anomaly: reports show them. The last word counts.
+
+    For example: outlay note video-7 "made twice for the client" --on job
+    """
+    from outlay.reporting import checked_noted
+
+    checked_noted(on)
     with opened(ledger) as book:
-        book.note_day(day, text)
+        if on == "job":
+            book.note_job(name, text)
+        elif on == "anomaly":
+            book.note_anomaly(name, text)
+        else:
+            book.note_day(name, text)
 
 
 def _charts(found: Report) -> list[Spec]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from outlay.errors import InvalidInput, MissingExtra
 from outlay.faces.cli.options import JsonOption, LedgerOption, YesOption, read_names, read_pairs
+from outlay.faces.cli.session import refuse_remote
 
 if TYPE_CHECKING:
     from outlay.faces.server.keys import AccessKey
@@ -33,6 +34,7 @@ ExpiresOption = Annotated[
     str | None,
     typer.Option("--expires", metavar="TIME", help="A date or time; without it never.", show_default=False),
 ]
+KEYS_HERE: Final = "keeping access keys"
 
 
 def serve(
@@ -76,6 +78,7 @@ def serve_on(address: str | None, host: str | None, port: int | None, log_level:
     gateway = read_gateway_settings(settings.gateway)
     # A server shares a flush between all who wait, so that surviving a power cut costs next to nothing.
     chosen = replace(settings, ledger=address or settings.ledger, synchronous="full")
+    refuse_remote(chosen.ledger, "serving a ledger")
     with open_configured(chosen) as ledger:
         run(ledger, server, gateway, gateway_only=gateway_only, log_level=log_level)
 
@@ -114,7 +117,7 @@ def add(
     needs_server()
     from outlay.faces.server.keys import make_key
 
-    with opened(ledger, create=True) as found:
+    with opened(ledger, create=True, here=KEYS_HERE) as found:
         key, text = make_key(
             found.store,
             found.clock,
@@ -135,7 +138,7 @@ def show(json: JsonOption = False, ledger: LedgerOption = None) -> None:
     needs_server()
     from outlay.faces.server.keys import kept_keys
 
-    with opened(ledger) as found:
+    with opened(ledger, here=KEYS_HERE) as found:
         now = found.clock.now()
         rows = [_row(key, now) for key in kept_keys(found.store)]
     if json:
@@ -169,7 +172,7 @@ def rotate(
     needs_server()
     from outlay.faces.server.keys import rotate_key
 
-    with opened(ledger) as found:
+    with opened(ledger, here=KEYS_HERE) as found:
         key, text = rotate_key(found.store, found.clock, id, grace_s=grace)
     _show_new(key, text, json)
 
@@ -185,7 +188,7 @@ def revoke(
     from outlay.faces.server.keys import revoke_key
 
     confirm(f"Revoke key {id}?", yes)
-    with opened(ledger) as found:
+    with opened(ledger, here=KEYS_HERE) as found:
         revoke_key(found.store, found.clock, id)
     print(f"key {id} is revoked")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from outlay.errors import InvalidInput, LedgerError
+from outlay.errors import InvalidInput, LedgerError, OutlayError
 from outlay.faces.cli.exits import Exit
 from outlay.faces.cli.when import read_time
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened(address: str | None, *, create: bool = False) -> Iterator[Ledger]:
+def opened(address: str | None, *, create: bool = False, here: str = "") -> Iterator[Ledger]:
     """The ledger of a command, closed at its end.
 
-    Without `create` a file that does not exist is an error: a mistyped path must not become an empty ledger.
-    Raises LedgerError `no_ledger`.
+    Without `create` a file that does not exist is an error: a mistyped path must not become an empty ledger. `here`
+    names what only the host of the ledger can do. Raises LedgerError `no_ledger`, `not_remote`.
     """
     from msgspec.structs import replace
 
@@ -32,6 +32,8 @@ def opened(address: str | None, *, create: bool = False) -> Iterator[Ledger]:
 
     settings = load_settings()
     chosen = address or settings.ledger
+    if here:
+        refuse_remote(chosen, here)
     path = file_of(chosen)
     if not create and path is not None and not path.exists():
         raise LedgerError(
@@ -42,6 +44,14 @@ def opened(address: str | None, *, create: bool = False) -> Iterator[Ledger]:
         yield ledger
 
 
+def refuse_remote(address: str, what: str) -> None:
+    """Raises LedgerError `not_remote` for a server's address, where only the host of the ledger can do `what`."""
+    if address.startswith(("http://", "https://")):
+        from outlay.remote_transport import not_remote
+
+        raise not_remote(what)
+
+
 def file_of(address: str) -> Path | None:
     """The file of a ledger's address, None where it is no file."""
     if address.startswith("sqlite:///"):
@@ -49,6 +59,16 @@ def file_of(address: str) -> Path | None:
     if address.startswith("memory:") or "://" in address:
         return None
     return Path(address)
+
+
+def notes_of(book: Ledger, on: str, name: str | None = None) -> dict[str, str]:
+    """What people said of days, jobs or anomalies; nothing for a key that sees a part of a server's ledger only."""
+    try:
+        return book.notes(on, name)
+    except OutlayError as error:
+        if error.code != "outside_scope":
+            raise
+        return {}
 
 
 def read_span(

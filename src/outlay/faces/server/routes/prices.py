@@ -41,12 +41,13 @@ from outlay.faces.server.routes.answering import (
 )
 from outlay.model import Rate
 from outlay.pricing.check import DEFAULT_AGE_DAYS, check_prices
-from outlay.wire import EXACT, SentBook
+from outlay.wire import EXACT, SentBook, SentCatalogue
 
 router = APIRouter(tags=["prices"], responses=PROBLEMS)
 
 Provider = Annotated[str | None, Query(max_length=NAME_MAX)]
 Service = Annotated[str | None, Query(max_length=NAME_MAX)]
+CatalogueId = Annotated[str | None, Query(max_length=NAME_MAX)]
 Named = Annotated[str, Query(min_length=1, max_length=NAME_MAX)]
 
 
@@ -169,12 +170,19 @@ async def book(caller: Reads, state: State) -> Response:
     return exact(await in_thread(look))
 
 
+@router.get("/v1/prices/catalogues", include_in_schema=False)
+async def catalogues(caller: Reads, state: State) -> Response:
+    """The versions of the catalogue that the ledger used."""
+    found = await in_thread(state.ledger.store.catalogues)
+    return exact([SentCatalogue(id=id, recorded_at=at, active=active) for id, at, active in found])
+
+
 @router.get("/v1/prices/catalogue", include_in_schema=False)
-async def catalogue(caller: Reads, state: State) -> Response:
-    """The active catalogue as it is kept."""
-    found = await in_thread(state.ledger.store.catalogue)
+async def catalogue(caller: Reads, state: State, id: CatalogueId = None) -> Response:
+    """The active catalogue as it is kept, or that of an id."""
+    found = await in_thread(lambda: state.ledger.store.catalogue(id))
     if found is None:
-        raise NotFound("this ledger has no price catalogue", code="no_catalogue")
+        raise NotFound("this ledger has no such price catalogue", code="no_catalogue")
     return Response(found[1], media_type="application/octet-stream")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from outlay.analytics.own_reports import OwnReport
 from outlay.analytics.report import Report
@@ -14,7 +14,6 @@ from outlay.clock import isoformat
 from outlay.dispatching import Dispatch
 from outlay.faces.reports.forms import csv_text, exact, html_text, markdown
 from outlay.faces.server.routes.answering import (
-    NAME_MAX,
     PROBLEMS,
     WHERE,
     Reads,
@@ -105,23 +104,8 @@ class DispatchTold(BaseModel):
     deliveries: list[DeliveryTold]
 
 
-class NoteSent(BaseModel):
-    """What reports say of a day."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: str = Field(max_length=NAME_MAX)
-
-
-class Noted(BaseModel):
-    """What was done."""
-
-    outcome: str
-
-
 ReportName = Annotated[str, Path(description="the report's name", max_length=64)]
 Form = Annotated[Literal["json", "markdown", "csv", "html"], Query(description="how to write it")]
-Day = Annotated[str, Path(description="a date such as 2026-11-22", max_length=40)]
 REPORT: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ReportTold,
@@ -209,13 +193,6 @@ async def report_dispatches(
     caller.must_see_all()
     found = await in_thread(lambda: state.ledger.report_dispatches(limit=limit))
     return exact_answer(found) if wants_exact(request) else plain(list(map(_dispatch, found)))
-
-
-@router.put("/v1/notes/{day}", responses={200: {"model": Noted}})
-async def note(caller: Rules, state: State, day: Day, sent: NoteSent) -> Response:
-    """Attach words to a day: reports show them. The last word counts."""
-    await in_thread(lambda: state.ledger.note_day(day, sent.text))
-    return plain({"outcome": "noted"})
 
 
 def _answer(request: Request, found: Report, form: str) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
@@ -13,15 +13,21 @@ from outlay.arguments import read_date, read_text
 from outlay.clock import Instant, isoformat
 from outlay.errors import NotFound
 from outlay.faces.server.models import Outcome, Sent, Time
-from outlay.faces.server.routes.answering import PROBLEMS, Reads, Rules, State, in_thread, plain
+from outlay.faces.server.routes.answering import NAME_MAX, PROBLEMS, Reads, Rules, State, in_thread, plain
 from outlay.faces.server.state import ServerState
-from outlay.reporting import NOTE
+from outlay.reporting import checked_noted
 
 router = APIRouter(tags=["views"], responses=PROBLEMS)
 
 VIEW: Final = "view"
 QUERY_CHARACTERS_MAX: Final = 4_000
 ViewName = Annotated[str, Path(description="the view's name", min_length=1, max_length=100)]
+On = Annotated[str, Path(description="what the words are about: day, job or anomaly", max_length=16)]
+NotedName = Annotated[str | None, Query(description="only of this one", max_length=NAME_MAX)]
+Zone = Annotated[str | None, Query(description="that in which anomalies were asked", max_length=64)]
+NotedPath = Annotated[
+    str, Path(description="a date, a job's name, an anomaly's id", min_length=1, max_length=NAME_MAX)
+]
 Day = Annotated[str, Path(description="a date such as 2026-03-10", max_length=10)]
 
 
@@ -63,6 +69,13 @@ class NoteTold(BaseModel):
     text: str
 
 
+class NamedNoteTold(BaseModel):
+    """Words about a day, a job or an anomaly."""
+
+    name: str
+    text: str
+
+
 @router.get("/v1/views", responses={200: {"model": list[ViewTold]}})
 async def views(caller: Reads, state: State) -> Response:
     """Saved views by name. For callers who see the whole ledger: a name may say what others spend."""
@@ -98,9 +111,38 @@ async def remove_view(caller: Rules, state: State, name: ViewName) -> Response:
 async def notes(caller: Reads, state: State) -> Response:
     """People's words about days, the latest said first. For callers who see the whole ledger."""
     caller.must_see_all()
-    found = await in_thread(lambda: state.ledger.store.notes(NOTE))
-    parts = [body.decode().partition(" ") for body in found]
-    return plain([{"day": day, "text": text} for day, _, text in parts])
+    found = await in_thread(state.ledger.notes)
+    return plain([{"day": day, "text": text} for day, text in found.items()])
+
+
+@router.get("/v1/notes-on/{on}", responses={200: {"model": list[NamedNoteTold]}})
+async def notes_on(caller: Reads, state: State, on: On, name: NotedName = None) -> Response:
+    """People's words about days, jobs or anomalies, or about one of them, the latest said first. For callers who see
+    the whole ledger.
+    """
+    caller.must_see_all()
+    found = await in_thread(lambda: state.ledger.notes(on, name))
+    return plain([{"name": name, "text": text} for name, text in found.items()])
+
+
+@router.put("/v1/notes-on/{on}/{name:path}", responses={200: {"model": NamedNoteTold}})
+async def put_note_on(
+    caller: Rules, state: State, on: On, name: NotedPath, sent: NoteSent, zone: Zone = None
+) -> Response:
+    """Attach words to a day, a job or an anomaly: reports show them. The last word counts."""
+    checked_noted(on)
+    ledger = state.ledger
+
+    def attach() -> None:
+        if on == "anomaly":
+            ledger.note_anomaly(name, sent.text, zone=zone)
+        elif on == "job":
+            ledger.note_job(name, sent.text)
+        else:
+            ledger.note_day(name, sent.text)
+
+    await in_thread(attach)
+    return plain({"name": name, "text": sent.text})
 
 
 @router.put("/v1/notes/{day}", responses={200: {"model": NoteTold}})
