@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 from tests.pages.conftest import HOSTILE, RUNAWAY, Company
 from tests.pages.looking import drawn, whole
 
@@ -126,6 +126,7 @@ def test_times_are_the_viewers_and_days_are_the_ledgers(admin: BrowserContext, c
     shown = []
     for _ in range(2):  # At first the script writes the viewer's time, from then on the server does.
         page.goto("/receipts/hostile-0")
+        expect(page.locator("#zone")).to_have_text("Asia/Tokyo")
         shown.append(page.locator("time").first.inner_text())
     page.goto("/explore?period=yesterday")
     assert f"{RUNAWAY}" in page.locator("#main").inner_html()

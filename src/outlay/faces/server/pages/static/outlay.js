@@ -1,26 +1,32 @@
 // What pages do beyond links and forms: theme, times in the viewer's zone, charts, parts that come later, live receipts.
+// Only the theme and the menu are put right before the numbers are painted: all else waits until they are.
 
 const root = document.documentElement;
 const drawing = document.getElementById("script").dataset.drawing;
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const pause = () => new Promise((resolve) => setTimeout(resolve));
+const painted = new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
 
 function keep(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=strict`;
 }
 
-// Times: the server writes them in the zone that it was told; the first page of a visitor is put right here.
+// Times: the server writes them in the zone that it was told; the first page of a visitor is put right here. To ask
+// for the zone takes a new browser up to a tenth of a second.
 
+let zone;
+function learnZone() {
+  zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!zone || zone === root.dataset.zone) return;
+  keep("outlay_zone", encodeURIComponent(zone));
+  const told = document.getElementById("zone");
+  if (told) told.textContent = zone;
+}
 function localTimes(within) {
   if (!zone || zone === root.dataset.zone) return;
   const form = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: zone });
   for (const time of within.querySelectorAll("time[data-local]")) {
     time.textContent = form.format(new Date(time.dateTime));
   }
-}
-if (zone && zone !== root.dataset.zone) {
-  keep("outlay_zone", encodeURIComponent(zone));
-  const told = document.getElementById("zone");
-  if (told) told.textContent = zone;
 }
 
 // Theme
@@ -43,7 +49,7 @@ if (themeButton) {
   prefersDark.addEventListener("change", () => { said(); redraw(); });
 }
 
-// Charts
+// Charts. Drawing one is cut into tasks, so that the page answers in between: Vega-Lite made Vega, Vega read, Vega run.
 
 let library;
 function draws() {
@@ -58,8 +64,24 @@ function draws() {
   return library;
 }
 
+let View;
+async function compiled(embed, spec) {
+  let found;
+  const empty = await embed(document.createElement("div"), spec, {
+    ast: true, actions: false, defaultStyle: false, tooltip: false, patch: (vega) => { found = vega; return { marks: [] }; },
+  });
+  View ??= class extends empty.view.constructor {
+    async runAsync(...given) {
+      if (!this.begun) await pause();
+      this.begun = true;
+      return super.runAsync(...given);
+    }
+  };
+  empty.finalize();
+  return found;
+}
+
 const drawn = new Map();
-const pause = () => new Promise((resolve) => setTimeout(resolve));
 
 async function draw(figure) {
   const canvas = figure.querySelector(".canvas");
@@ -68,12 +90,14 @@ async function draw(figure) {
     if (!answer.ok) throw new Error((await answer.json()).detail);
     const spec = await answer.json();
     await pause();
-    drawn.get(figure)?.finalize();
     const place = document.createElement("div");
     const height = Number(figure.dataset.height);
     spec.config.legend.columns = Math.max(2, Math.floor(canvas.clientWidth / 130));
-    const shown = await embed(place, { ...spec, width: canvas.clientWidth, height }, {
-      ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true, theme: "own" },
+    const vega = await compiled(embed, { ...spec, width: canvas.clientWidth, height });
+    await pause();
+    drawn.get(figure)?.finalize();
+    const shown = await embed(place, vega, {
+      mode: "vega", viewClass: View, hover: false, ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip: { disableDefaultStyle: true, theme: "own" },
     });
     canvas.replaceChildren(place);
     drawn.set(figure, shown);
@@ -178,7 +202,10 @@ if (location.pathname === "/signin") {
   });
 }
 // On a narrow screen the menu scrolls sideways: the present page is brought into it.
-const menu = document.querySelector(".side nav");
+const menu = matchMedia("(max-width: 780px)").matches ? document.querySelector(".side nav") : null;
 const present = menu?.querySelector("[aria-current]");
 if (present && menu.scrollWidth > menu.clientWidth) menu.scrollLeft = present.offsetLeft - menu.offsetLeft - 24;
-start(document);
+painted.then(() => {
+  learnZone();
+  start(document);
+});
