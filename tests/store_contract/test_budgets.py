@@ -163,6 +163,19 @@ def test_a_plain_record_counts_at_once_and_its_correction_never_refuses(store: L
     assert sound(store)
 
 
+def test_a_batch_counts_each_new_event_once_in_every_account_and_crosses_marks_together(store: LedgerStore) -> None:
+    put(store, "cap", limit="1.00", marks=["50%"])
+    put(store, "users", limit="1.00", each="user")
+    batch = [cents(number, f"e{number}", user=f"u{number % 2}") for number in range(1, 11)]
+    store.append(batch)
+    store.append([*batch[:5], cents(2, "e11", user="u1")])
+    assert state(store, cents(1)) == (55 + 2, 0)
+    assert state(store, cents(1, user="u0"), place=1) == (2 + 4 + 6 + 8 + 10, 0)
+    assert state(store, cents(1, user="u1"), place=1) == (1 + 3 + 5 + 7 + 9 + 2, 0)
+    assert [(row.key.budget, row.what, row.amount) for row in store.outbox()] == [("cap", "50%", 55 * CENT)]
+    assert sound(store)
+
+
 def test_an_answer_that_names_another_service_counts_where_it_was_reserved(store: LedgerStore) -> None:
     put(store, "asked", limit="0.10", where={"service": "gpt-4o"})
     put(store, "served", limit="0.10", where={"service": "gpt-4o-2024-08-06"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -12,11 +12,23 @@ from msgspec.structs import replace
 from outlay.budgets.definition import ordered_values
 from outlay.budgets.limits import BudgetIndex, amount_of, dimensions_of, scope_of
 from outlay.budgets.terms import Asking, Budget
-from outlay.model import Entry, EntryKind, PricingStatus, Quantity, RenamedBudget, Share
+from outlay.clock import Instant
+from outlay.model import AccountKey, Entry, EntryKind, PricingStatus, Quantity, RenamedBudget, Share
 
 _decode: Final = msgspec.json.Decoder(Budget).decode
 _encode: Final = msgspec.json.Encoder().encode
+_LONG_AGO: Final = -(1 << 62)
+_NEVER: Final = 1 << 62
 _CALLS: Final = (EntryKind.CHARGE, EntryKind.CORRECTION)
+
+
+class _Place(msgspec.Struct, eq=False):
+    """Where calls of the same dimensions count in [since, until), and how much they do there, by meter."""
+
+    since: Instant
+    until: Instant
+    shares: list[Share]
+    amounts: dict[str | None, int]
 
 
 class BudgetCoverage:
@@ -25,6 +37,9 @@ class BudgetCoverage:
     def __init__(self, bodies: Sequence[bytes]) -> None:
         """`bodies` are budgets as `packed` made them."""
         self.index = BudgetIndex(map(_decode, bodies))
+        every = self.index.budgets.values()
+        asked = {name for one in every for name in (*one.where, one.each) if name is not None}
+        self._asked = tuple(sorted(asked))
 
     def shares(self, entry: Entry, tier_of: Callable[[str, str], str | None]) -> list[Share]:
         """Every account that covers the entry and what it counts there, negative for a reversal."""
@@ -33,8 +48,42 @@ class BudgetCoverage:
             return found
         return [msgspec.structs.replace(share, amount=-share.amount) for share in found]
 
+    def sums(self, entries: Iterable[Entry], tier_of: Callable[[str, str], str | None]) -> list[Share]:
+        """What many entries count together, one share for each account, by key.
+
+        Calls of one place, which is all that budgets ask of a call, are looked up once and added up from there on.
+        """
+        open_places: dict[tuple[str | None, ...], _Place] = {}
+        places: list[_Place] = []
+        for entry in entries:
+            dimensions = dimensions_of(entry.event)
+            name = tuple([dimensions.get(dimension) for dimension in self._asked])
+            place = open_places.get(name)
+            if place is None or not place.since <= entry.counted_at < place.until:
+                place = open_places[name] = self._place(self.shares(entry, tier_of))
+                places.append(place)
+                continue
+            for meter in place.amounts:
+                place.amounts[meter] += self.amount(meter, entry)
+        sums: dict[AccountKey, Share] = {}
+        for place in places:
+            for share in place.shares:
+                known = sums.get(share.key)
+                amount = place.amounts[share.meter] + (0 if known is None else known.amount)
+                sums[share.key] = replace(share, amount=amount)
+        return [sums[key] for key in sorted(sums)]
+
+    def _place(self, shares: list[Share]) -> _Place:
+        """The place of an entry with these shares: as long as none of their windows ends, and no raise may begin."""
+        raised = any(self.index.budgets[share.key.budget].raises for share in shares)
+        since = max((share.from_at for share in shares), default=_LONG_AGO)
+        until = since if raised else min((share.to_at for share in shares), default=_NEVER)
+        return _Place(since, until, shares, {share.meter: share.amount for share in shares})
+
     def amount(self, meter: str | None, entry: Entry) -> int:
         """What the entry counts in an account of this meter (None: money), negative for a reversal."""
+        if meter is None:
+            return entry.sign * (_money_of(entry) or 0)
         return entry.sign * amount_of(meter, told_by(entry))
 
     def of_subjects(self, kind: str) -> list[str]:
@@ -78,12 +127,16 @@ def _forgotten(budget: Budget, kind: str, name: str, anonymous: str) -> Budget:
 
 def told_by(entry: Entry) -> Asking:
     """What happened: the money, the calls and the meters of all calls together."""
-    event, rating = entry.event, entry.rating
+    event = entry.event
     usage: dict[str, Quantity] = event.usage
     if event.count != 1:
         usage = {meter: quantity * event.count for meter, quantity in usage.items()}
-    amount = None if rating.status is PricingStatus.UNPRICED else rating.amount
-    return Asking(amount=amount, usage=usage, calls=event.count if entry.kind in _CALLS else 0)
+    return Asking(amount=_money_of(entry), usage=usage, calls=event.count if entry.kind in _CALLS else 0)
+
+
+def _money_of(entry: Entry) -> int | None:
+    """Picounits of all calls together; None where the entry has no price."""
+    return None if entry.rating.status is PricingStatus.UNPRICED else entry.rating.amount
 
 
 def packed(budget: Budget) -> bytes:

@@ -5,7 +5,7 @@ A store decides nothing here either: limits arrive with each reservation, and ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -20,6 +20,10 @@ class Coverage(Protocol):
 
     def shares(self, entry: Entry, tier_of: Callable[[str, str], str | None]) -> Sequence[Share]:
         """Every account that covers the entry and what it counts there, negative for a reversal."""
+        ...
+
+    def sums(self, entries: Iterable[Entry], tier_of: Callable[[str, str], str | None]) -> Sequence[Share]:
+        """What many entries count together: one share for each account, by key."""
         ...
 
     def amount(self, meter: str | None, entry: Entry) -> int:

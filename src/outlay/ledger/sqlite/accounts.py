@@ -25,6 +25,7 @@ from outlay.model import Account, AccountKey, Appended, AuditFinding, Entry, Ent
 from outlay.money import PICO_PER_MICRO
 
 _NOTHING: Final = Account()
+_CREATED: Final = Outcome.CREATED.value
 _ACCOUNT: Final = sql("account")
 _UPDATE: Final = sql("update_account")
 
@@ -64,8 +65,11 @@ class Accounts:
         """Count what was just written; for `writing.append`."""
         coverage = self.coverage(write.connection, write.meta.epoch)
         if coverage is not None:
-            created = [one.entry for one in results if one.code == Outcome.CREATED and one.entry is not None]
-            self.count(write, coverage, created + write.corrections)
+            created = [one.entry for one in results if one.code == _CREATED and one.entry is not None]
+            if len(created) > 1 and not write.corrections:
+                self._count_together(write, coverage, created)
+            else:
+                self.count(write, coverage, created + write.corrections)
 
     def corrected(self, write: Write, entries: Sequence[Entry]) -> None:
         """Count reversals and replacements; for `writing.amend`."""
@@ -88,12 +92,12 @@ class Accounts:
         """
         connection = write.connection
         tier_of = tiers(statements, connection)
-        found: Sequence[Share] = ()
+        found: list[Share] = []
         own: Sequence[Share] = ()
         for entry in entries:
             told = held or (held_for(statements, connection, entry) if entry.kind is EntryKind.CORRECTION else ())
             own = accounts.counted(coverage, entry, coverage.shares(entry, tier_of), told)
-            found = [*found, *own] if found else own
+            found += own
         if len(entries) > 1:
             found = list(accounts.summed(found).values())
         freed = {share.key: share.amount for share in held} if free else {}
@@ -101,6 +105,12 @@ class Accounts:
         for share in sorted(found, key=_by_key) if len(found) > 1 else found:
             add(write.cursor, share, share.amount - freed.get(share.key, 0), share.amount, at)
         return own
+
+    def _count_together(self, write: Write, coverage: Coverage, entries: Sequence[Entry]) -> None:
+        """Add what many new entries spent to their accounts, each account once."""
+        at = entries[-1].recorded_at
+        for share in coverage.sums(entries, tiers(statements, write.connection)):
+            add(write.cursor, share, share.amount, share.amount, at)
 
     # --- scopes
 
