@@ -310,6 +310,75 @@ def test_whole_months_and_the_days_beside_them_add_up_to_what_a_scan_finds(open_
             assert table.total.events == looked_at.total.events
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kathmandu", "Pacific/Apia", "Europe/Berlin"])
+@pytest.mark.parametrize("home", ["UTC", "Europe/Berlin"])
+def test_windows_of_another_zone_are_what_a_scan_finds(
+    open_store: OpenStore, home: str, zone: str, mode: str
+) -> None:
+    store = open_store(zone=home)
+    # Every five hours for 40 days, over both changes of the clock in March 2026; some calls never happened.
+    start = to_instant("2026-03-01T00:10:00Z")
+    store.append(
+        [
+            make_entry(
+                f"e{number}",
+                start + number * 5 * HOUR,
+                provider=f"p{number % 3}",
+                status=Status.FAILED if number % 7 == 0 else Status.OK,
+                usage={"input_tokens": 1 + number},
+            )
+            for number in range(40 * 24 // 5)
+        ]
+    )
+    store.amend([Amendment(number, None, NOON, "never happened") for number in (3, 4, 5, 90)])
+    settle(store, mode)
+    for since, until, where in (
+        (None, None, {}),
+        ("2026-03-05T00:00:00Z", "2026-04-05T00:00:00Z", {"provider": ("p1", "p2")}),
+        ("2026-03-07T11:15:00Z", "2026-03-29T20:52:00Z", {"status": ("failed",)}),
+        ("2026-03-29T03:00:00Z", "2026-03-29T13:00:00Z", {}),
+    ):
+        query = CostQuery(
+            zone=zone,
+            where=where,
+            since=None if since is None else to_instant(since),
+            until=None if until is None else to_instant(until),
+        )
+        for by in (("day", "provider"), ("week",), ("month", "status"), ("week", "day")):
+            table = store.costs(replace(query, by=by))
+            # With percentiles every entry is looked at.
+            looked_at = store.costs(replace(query, by=by, percentiles=True))
+            assert [(row.keys, row.amount, row.events, row.failed, row.basis) for row in table.rows] == [
+                (row.keys, row.amount, row.events, row.failed, row.basis) for row in looked_at.rows
+            ]
+            assert (table.total.amount, table.total.events) == (looked_at.total.amount, looked_at.total.events)
+
+
+def test_the_dearest_users_of_whole_days_are_the_first_of_all_users(store: LedgerStore, mode: str) -> None:
+    start = NOON - NOON % DAY
+    tokens = [500, 400, 400, 300, 200, 100, 0, 0, 50]
+    for number in range(90):
+        place = number % len(tokens)
+        user = f"u{place}" if place else None
+        usage = {"input_tokens": tokens[place]} if place != 7 else {"images": 1}
+        store.append([make_entry(f"e{number}", start + number * DAY // 2, user=user, usage=usage)])
+    settle(store, mode)
+    # Not folded: a new one becomes the dearest, and of one all calls are cancelled.
+    store.append([make_entry("late", start + 20 * DAY, user="new", usage={"input_tokens": 9_000})])
+    store.append([make_entry("outside", start + 80 * DAY, user="u8", usage={"input_tokens": 90_000})])
+    for number in range(3, 90, 9):
+        (event,) = store.versions(f"e{number}")
+        store.amend([Amendment(event[0].seq, None, NOON + DAY, "never happened")])
+    for since, until in ((None, None), (start + 2 * DAY, start + 41 * DAY), (start + 3 * DAY, start + 4 * DAY)):
+        for where in ({}, {"provider": (make_entry("x").event.provider,)}):
+            query = CostQuery(by=("user",), since=since, until=until, where=where)
+            every = store.costs(query)
+            assert ("u3",) not in [row.keys for row in every.rows]
+            for most in (0, 1, 2, 3, 5, 6, 100):
+                table = store.costs(replace(query, top=most))
+                assert (most, table.rows, table.total) == (most, every.rows[:most], every.total)
+
+
 def test_the_dearest_jobs_are_the_first_of_all_jobs(store: LedgerStore, mode: str) -> None:
     for number in range(30):
         job = f"j{number % 12}" if number % 13 else None
@@ -335,7 +404,7 @@ def test_the_dearest_jobs_are_the_first_of_all_jobs(store: LedgerStore, mode: st
 def test_of_more_jobs_that_cost_alike_than_are_looked_at_the_first_names_are_given(
     store: LedgerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outlay.ledger.querying.ALIKE_MAX", 3)
+    monkeypatch.setattr("outlay.ledger.ranking.ALIKE_MAX", 3)
     store.append(
         [make_entry(f"e{number}", NOON, job=f"j{9 - number}", usage={"input_tokens": 10}) for number in range(9)]
     )

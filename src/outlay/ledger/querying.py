@@ -13,9 +13,8 @@ from outlay.ledger.conditions import any_of, as_json, joined, time_conditions, v
 from outlay.ledger.dialect import Dialect, column, columns
 from outlay.ledger.names import KIND_NUMBERS, Names, find_name
 from outlay.ledger.rollups import (
-    JOB_TOTALS,
-    JOBS,
     METERS,
+    NARROW,
     OTHER,
     WIDE,
     Grain,
@@ -26,18 +25,15 @@ from outlay.ledger.rollups import (
     names_one_index,
     number_of,
     plan,
-    ranks,
 )
 from outlay.ledger.rules import quantity_of
+from outlay.ledger.shifted import DIRECT_MAX, shifted
 from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, Tally, scan_too_large
-from outlay.model import CostQuery, CostTable
+from outlay.model import CostQuery
 from outlay.money import PICO_PER_MICRO
 
 TAIL_MAX: Final = 256
 """A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
-
-ALIKE_MAX: Final = 1_000
-"""How many jobs that cost as much as the last one asked for are looked at before all are."""
 
 FAR: Final = 1 << 62
 """Beyond every instant, day and seq."""
@@ -117,40 +113,15 @@ class Reading:
             whole.by_plan(chosen)
         return whole.scan.total
 
-    # --- by rank
-
-    def by_rank(self, most: int) -> str | None:
-        """Answer from the cells of the jobs that may be among the `most` dearest; None where too many cost alike.
-
-        What is not folded yet moves its own jobs only: they are looked at besides, and so many more of the others.
-        """
-        unfolded = self.dialect.rows(self.connection, "to_fold_whole", self.view.folded_until)
-        tail = [self.decoder.entry(row) for row in unfolded]
-        moved = tuple({entry.event.job for entry in tail})
-        wanted = most + len(moved)
-        ranked = list(self.dialect.rows(self.connection, "dearest_jobs", (wanted + ALIKE_MAX,)))
-        least = ranked[wanted - 1][1:] if 0 < wanted <= len(ranked) else None
-        if len(ranked) == wanted + ALIKE_MAX and ranked[-1][1:] == least:
-            return None
-        jobs = {job for place, (job, *amount) in enumerate(ranked) if place < wanted or tuple(amount) == least}
-        jobs.update(value_numbers(self.dialect, self.connection, "job", moved))
-        condition = any_of(self.dialect, f"{JOBS.name}.job")
-        self._add_cells_of("cells", JOBS, ["job", "basis"], [condition], [as_json(sorted(jobs))])
-        for entry in tail:
-            self.scan.add(entry)
-        total, seen = self._whole(), self.scan.total
-        for first, last in ((seen.first_at, seen.last_at), self.dialect.only(self.connection, "jobs_span")):
-            if first is not None and last is not None:
-                total.span(first, last)
-        self.scan.total = total
-        return JOB_TOTALS.name
-
     def hides_values(self, chosen: Plan) -> bool:
         """Whether `where` names a value that the capped rollup may have counted as OTHER."""
         if not chosen.rollup.capped:
             return False
-        first, after = self._days(chosen.rollup, chosen.since, chosen.until)
-        for name in self.query.where:
+        return self._overflows(self.query.where, *self._days(chosen.rollup, chosen.since, chosen.until))
+
+    def _overflows(self, names: Iterable[str], first: int, after: int) -> bool:
+        """Whether the wide rollup counts a value of these dimensions as OTHER on a day of [first, after)."""
+        for name in names:
             if name in KIND_NUMBERS:
                 other = find_name(self.dialect, self.connection, KIND_NUMBERS[name], OTHER)
                 statement = self.dialect.sql("overflowing").replace("{column}", column(name))
@@ -167,15 +138,36 @@ class Reading:
             days = as_json(self._rollup_days(rollup, since, until))
             self._add_cells_of("cells_by_day", rollup, keys, conditions, [days, *bindings])
         elif "quarter_hour" in keys and "hour" not in self.query.by:
-            # A question for each window: summing them in one would sort every quarter hour's cells.
             keys.remove("quarter_hour")
-            conditions = ["quarter_hour >= ? AND quarter_hour < ?", *conditions]
-            for first, after in self._windows(since, until):
-                found = {"quarter_hour": first * QUARTER_HOUR_MICROSECONDS}
-                self._add_cells_of("cells", rollup, keys, conditions, [first, after, *bindings], found)
+            self._add_windows(self._windows(since, until), keys)
         else:
             self._limit_time(rollup, since, until, conditions, bindings)
             self._add_cells_of("cells", rollup, keys, conditions, bindings)
+
+    def _add_windows(self, windows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
+        """A question for each window: summing them in one would sort every quarter hour's cells."""
+        known = [{"quarter_hour": first * QUARTER_HOUR_MICROSECONDS} for first, _ in windows]
+        if windows and windows[-1][1] - windows[0][0] > DIRECT_MAX:
+            moved = shifted(windows, self.zone)
+            if not self._overflows({*keys, *self.query.where}, moved.days[0][0], moved.days[-1][1]):
+                for found, days in zip(known, moved.days, strict=True):
+                    self._add_rows(keys, self._cells_within(WIDE, keys, *days), spans=False, known=found)
+                for edge, ended, begun in zip(moved.edges, (None, *known), (*known, None), strict=True):
+                    if edge is not None:
+                        rows = self._cells_within(NARROW, keys, edge.first, edge.after)
+                        for one, sign in ((ended, edge.sign), (begun, -edge.sign)):
+                            if one is not None:
+                                self._add_rows(keys, rows, spans=False, known=one, sign=sign)
+                return
+        for found, (first, after) in zip(known, windows, strict=True):
+            self._add_rows(keys, self._cells_within(NARROW, keys, first, after), spans=False, known=found)
+
+    def _cells_within(self, rollup: Rollup, keys: Sequence[str], first: int, after: int) -> list[Any]:
+        """The sums of a rollup's cells in [first, after), as its grain counts."""
+        conditions, bindings = self._where(rollup)
+        conditions.insert(0, f"{rollup.grain.value} >= ? AND {rollup.grain.value} < ?")
+        text = self._cells_text("cells", rollup, keys, conditions)
+        return list(self.dialect.rows_of(self.connection, text, (first, after, *bindings)))
 
     def _adds_together(self, chosen: Plan) -> bool:
         """Whether one statement sums all pieces: no times are told apart, and nobody's days are sought."""
@@ -184,6 +176,12 @@ class Reading:
 
     def _add_together(self, pieces: Sequence[Piece]) -> None:
         keys = self._key_columns(pieces[0].rollup)
+        apart, bindings = self._apart(pieces, keys)
+        text = self.dialect.sql("cells_together").replace("{keys}", columns(keys)).replace("{pieces}", apart)
+        self._add_rows(keys, self.dialect.rows_of(self.connection, text, bindings), spans=False)
+
+    def _apart(self, pieces: Sequence[Piece], keys: Sequence[str]) -> tuple[str, list[object]]:
+        """The SQL of all pieces' cells, not summed yet, and what is bound there."""
         apart: list[str] = []
         bindings: list[object] = []
         for piece in pieces:
@@ -192,9 +190,7 @@ class Reading:
             text = self.dialect.sql("cells_apart").replace("{keys}", columns(keys))
             apart.append(text.replace("{table}", piece.rollup.name).replace("{conditions}", joined(conditions)))
             bindings += bound
-        text = self.dialect.sql("cells_together").replace("{keys}", columns(keys))
-        text = text.replace("{pieces}", " UNION ALL ".join(apart))
-        self._add_rows(keys, self.dialect.rows_of(self.connection, text, bindings), spans=False)
+        return " UNION ALL ".join(apart), bindings
 
     def _add_cells_of(
         self,
@@ -203,9 +199,13 @@ class Reading:
         keys: Sequence[str],
         conditions: Sequence[str],
         bindings: Sequence[object],
-        known: Mapping[str, object] = _NOTHING,
     ) -> None:
-        text = (
+        text = self._cells_text(statement, rollup, keys, conditions)
+        spans = rollup.spans and "job" in self.query.by
+        self._add_rows(keys, self.dialect.rows_of(self.connection, text, bindings), spans=spans)
+
+    def _cells_text(self, statement: str, rollup: Rollup, keys: Sequence[str], conditions: Sequence[str]) -> str:
+        return (
             self.dialect.sql(statement)
             .replace("{keys}", columns(keys))
             .replace("{spans}", ", min(first_at), max(last_at)" if rollup.spans else "")
@@ -213,8 +213,6 @@ class Reading:
             .replace("{time}", rollup.grain.value)
             .replace("{conditions}", joined(conditions))
         )
-        spans = rollup.spans and "job" in self.query.by
-        self._add_rows(keys, self.dialect.rows_of(self.connection, text, bindings), spans=spans, known=known)
 
     def _add_quantities(self, since: Instant | None, until: Instant | None) -> None:
         keys = [name for name in self._key_columns(METERS) if name != "meter"]
@@ -236,9 +234,10 @@ class Reading:
 
     def _windows(self, since: Instant | None, until: Instant | None) -> list[tuple[int, int]]:
         """[first, after) in quarter hours of each window of the finest time asked for, within the range."""
-        first, last = self.dialect.only(self.connection, "quarter_hours")
-        since = (first or 0) * QUARTER_HOUR_MICROSECONDS if since is None else since
-        until = ((last or -1) + 1) * QUARTER_HOUR_MICROSECONDS if until is None else until
+        if since is None or until is None:
+            first, last = self.dialect.only(self.connection, "quarter_hours")
+            since = (first or 0) * QUARTER_HOUR_MICROSECONDS if since is None else since
+            until = ((last or -1) + 1) * QUARTER_HOUR_MICROSECONDS if until is None else until
         windows = windows_between(since, until, _finest(self.query.by), self.scan.calendar.zone)
         return [
             (max(start, since) // QUARTER_HOUR_MICROSECONDS, min(end, until) // QUARTER_HOUR_MICROSECONDS)
@@ -249,7 +248,8 @@ class Reading:
         times = any(name in TIME_KEYS for name in self.query.by)
         columns = [name for name in self.query.by if name not in TIME_KEYS and name != "basis"]
         if times:
-            columns.append(rollup.grain.value)
+            # First, as in the tables' keys: rows that come nearly in order are sorted the sooner.
+            columns.insert(0, rollup.grain.value)
         return [*dict.fromkeys(columns), "basis"]
 
     def _where(self, rollup: Rollup) -> tuple[list[str], list[object]]:
@@ -363,7 +363,13 @@ class Reading:
     # --- adding grouped rows
 
     def _add_rows(
-        self, keys: Sequence[str], rows: Iterable[Any], *, spans: bool, known: Mapping[str, object] = _NOTHING
+        self,
+        keys: Sequence[str],
+        rows: Iterable[Any],
+        *,
+        spans: bool,
+        known: Mapping[str, object] = _NOTHING,
+        sign: int = 1,
     ) -> None:
         values = [self._value_of(name) for name in keys]
         width = len(keys)
@@ -376,7 +382,7 @@ class Reading:
             for name, value, part in zip(keys, values, row, strict=False):
                 found[name] = value(part)
             tally = self.scan.group(self._group_key(found))
-            events, failed, unpriced, incomplete, micro, pico = row[width : width + 6]
+            events, failed, unpriced, incomplete, micro, pico = (sign * measure for measure in row[width : width + 6])
             amount = micro * PICO_PER_MICRO + pico
             for one in (tally, self.scan.total):
                 one.add(events, failed, unpriced, incomplete, amount, str(found["basis"]))
@@ -411,19 +417,6 @@ class Reading:
             else:
                 parts.append(found[name])
         return tuple(parts)
-
-
-def answer(view: View, names: Names, query: CostQuery, zone: str, currency: str) -> CostTable:
-    """See LedgerStore.costs."""
-    chosen = plan(query, zone, summed=view.summed)
-    reading = Reading(view, names, query, zone)
-    answered_by = None
-    if query.top is not None and ranks(query) and view.summed and chosen is not None and chosen.rollup is JOBS:
-        answered_by = reading.by_rank(query.top)
-    if answered_by is None:
-        known = chosen is not None and not reading.hides_values(chosen)
-        answered_by = reading.by_plan(chosen) if known and chosen is not None else reading.by_scan()
-    return reading.scan.table(currency, answered_by)
 
 
 def _finest(by: Sequence[str]) -> WindowName:

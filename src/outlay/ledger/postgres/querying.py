@@ -8,7 +8,8 @@ from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections, read_meta
 from outlay.ledger.postgres.folder import Folder
 from outlay.ledger.postgres.statements import Connection, only
-from outlay.ledger.querying import TAIL_MAX, View, answer
+from outlay.ledger.querying import TAIL_MAX, View
+from outlay.ledger.ranking import answer
 from outlay.ledger.rollups import plan
 from outlay.ledger.tallies import Scan
 from outlay.model import CostQuery, CostTable

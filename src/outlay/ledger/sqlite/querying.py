@@ -10,7 +10,8 @@ from outlay.clock import Instant
 from outlay.ledger.conditions import as_json
 from outlay.ledger.folding import BLOCK_BITS
 from outlay.ledger.names import NameBook
-from outlay.ledger.querying import FAR, TAIL_MAX, View, answer
+from outlay.ledger.querying import FAR, TAIL_MAX, View
+from outlay.ledger.ranking import answer
 from outlay.ledger.rollups import plan
 from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta

@@ -261,6 +261,11 @@ WHERE {time} = ANY (ARRAY(SELECT jsonb_array_elements_text(?::text::jsonb)::inte
 -- name: quarter_hours
 SELECT min(quarter_hour), max(quarter_hour) FROM rollup_quarter_hour
 
+-- Amounts' smaller parts are never negative, so dividing them floors.
+-- name: dearest_cells
+SELECT {key}, sum(micro) + div(sum(pico), 1000000) AS micros, sum(pico) % 1000000 AS picos
+FROM ({pieces}) AS pieces GROUP BY {key} ORDER BY micros DESC, picos DESC LIMIT ?
+
 -- name: dearest_jobs
 SELECT job, micro, pico FROM rollup_job_total
 WHERE events <> 0 OR failed <> 0 OR unpriced <> 0 OR incomplete <> 0 OR micro <> 0 OR pico <> 0

@@ -258,7 +258,14 @@ SELECT {keys}, sum(events), sum(failed), sum(unpriced), sum(incomplete), sum(mic
 FROM json_each(?) AS days CROSS JOIN {table} ON {table}.{time} = days.value AND {conditions} GROUP BY {keys}
 
 -- name: quarter_hours
-SELECT min(quarter_hour), max(quarter_hour) FROM rollup_quarter_hour
+SELECT
+    (SELECT min(quarter_hour) FROM rollup_quarter_hour),
+    (SELECT max(quarter_hour) FROM rollup_quarter_hour)
+
+-- Amounts' smaller parts are never negative, so dividing them floors.
+-- name: dearest_cells
+SELECT {key}, sum(micro) + sum(pico) / 1000000 AS micros, sum(pico) % 1000000 AS picos
+FROM ({pieces}) AS pieces GROUP BY {key} ORDER BY micros DESC, picos DESC LIMIT ?
 
 -- name: dearest_jobs
 SELECT job, micro, pico FROM rollup_job_total
