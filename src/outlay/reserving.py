@@ -232,7 +232,7 @@ class Reserver:
             ask.limits = self.limits(ask)
             ask.body = written(ask.body or {}, found, tokens)
             ask.allotted = True
-        ask.event = replace(ask.event, usage=dict(found.usage))
+        ask.event = with_usage(ask.event, found.usage)
         ask.rating = rated_tolerantly(ask.event, self.recorder.book)
         return ask
 
@@ -286,7 +286,9 @@ class Reserver:
         book = self.recorder.book
 
         def quote(usage: Mapping[str, Quantity], conditions: Mapping[str, str]) -> int | None:
-            told = replace(event, usage=dict(usage), conditions={**event.conditions, **conditions})
+            told = with_usage(event, usage)
+            if conditions:
+                force_setattr(told, "conditions", {**event.conditions, **conditions})
             try:
                 found = rate(told, book)
             except InvalidInput:
@@ -319,6 +321,13 @@ class Reserver:
             return attempt.run()
         finally:
             attempt.leave()
+
+
+def with_usage(event: UsageEvent, usage: Mapping[str, Quantity]) -> UsageEvent:
+    """A copy of an event with another usage: `replace` takes four times as long, and a call needs several."""
+    copy: UsageEvent = event.__copy__()  # type: ignore[attr-defined]  # of every Struct
+    force_setattr(copy, "usage", dict(usage))
+    return copy
 
 
 NOTHING_RATED: Final = Rating((), 0, PricingStatus.UNPRICED)

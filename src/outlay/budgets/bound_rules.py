@@ -212,24 +212,6 @@ def _server(table: Mapping[str, Any]) -> Server:
     )
 
 
-def api_of(provider: str, service: str, body: Mapping[str, Any]) -> Api | None:
-    """The first API whose requests look like this one."""
-    name = service.lower()
-    for api in _apis_of(provider.strip().lower()):
-        if api.services is not None and not api.services.search(name):
-            continue
-        if all(at(body, place) is not None for place in api.when) and not any(
-            at(body, place) is not None for place in api.without
-        ):
-            return api
-    return None
-
-
-@lru_cache(maxsize=256)
-def _apis_of(provider: str) -> tuple[Api, ...]:
-    return tuple(api for api in rules().apis if api.providers.search(provider))
-
-
 @lru_cache(maxsize=4096)
 def model_of(service: str) -> Model:
     """The first family whose pattern is in the service's name; the last row is for names that none knows."""

@@ -6,7 +6,7 @@ provider. A bound has no price in it: `worst_case` asks for one at the highest r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from itertools import product
 from typing import Any, Final
@@ -14,7 +14,8 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from outlay.budgets.bound_rules import Api, Count, Model, Server, api_of, at, first_at, model_of, rules, steps
+from outlay.budgets.bound_rules import Count, Model, Server, at, first_at, model_of, rules, steps
+from outlay.budgets.shapes import Shape, shape_of
 from outlay.budgets.terms import Asking, Bound, BoundPart, Quote, Variant
 from outlay.budgets.weigh import CountTokens, Found, Weigher
 from outlay.errors import InvalidInput
@@ -33,7 +34,7 @@ _OUTPUT: Final = "output_tokens"
 class _Request(msgspec.Struct):
     """A request while it is bounded."""
 
-    api: Api
+    shape: Shape
     model: Model
     body: Mapping[str, Any]
     service: str
@@ -55,16 +56,18 @@ def bound(
     """
     if not isinstance(body, Mapping):
         raise InvalidInput("body is the request's JSON object, as sent", code="bad_body", field="body")
-    api = api_of(provider, service or str(body.get("model") or ""), body)
-    if api is None:
+    shape = shape_of(provider, service or str(body.get("model") or ""), body)
+    if shape is None:
         return _unknown(provider, service or str(body.get("model") or ""))
+    api = shape.api
     name = service or str(first_at(body, api.model) or "")
     model = model_of(name)
     count = tokenizers(model.tokenizer) if tokenizers is not None and model.tokenizer else None
-    request = _Request(api, model, body, name, Weigher(api, count))
+    request = _Request(shape, model, body, name, Weigher(api, count))
     request.given, request.outputs = _given(request), _outputs(request)
     request.parts.extend(_input_parts(request))
-    request.parts.extend(_counted_parts(request))
+    if api.counts:
+        request.parts.extend(_counted_parts(request))
     request.parts.extend(_unbounded_parts(request))
     if api.output is not None:
         request.parts.extend(_output_parts(request))
@@ -89,15 +92,15 @@ def _unknown(provider: str, service: str) -> Bound:
 
 def _input_parts(request: _Request) -> Iterator[BoundPart]:
     """The parts of the input in the order of the body, the media in it, and what the provider adds on its own."""
-    api, weigher = request.api, request.weigher
+    shape, weigher = request.shape, request.weigher
+    api, roles = shape.api, shape.roles
     totals: dict[str, int] = {}
-    output_fields = {steps(place)[0] for place in api.output.fields} if api.output else set()
+    weigher.keys.update(request.body)
     for name, value in request.body.items():
-        role = api.fields.get(name, "" if name in api.settings or name in output_fields else "other")
-        weigher.keys.add(name)
+        role = roles.get(name, "other")
         if role and value is not None:
             totals[role] = totals.get(role, 0) + _weight(request, role, value)
-    for place in api.schemas:
+    for place in shape.schemas:
         value = at(request.body, place)
         if value is not None:
             totals["schema"] = totals.get("schema", 0) + weigher.literal(value)
@@ -109,7 +112,7 @@ def _input_parts(request: _Request) -> Iterator[BoundPart]:
 
 
 def _weight(request: _Request, role: str, value: object) -> int:
-    api, weigher = request.api, request.weigher
+    api, weigher = request.shape.api, request.weigher
     elements: Sequence[object] = value if isinstance(value, list | tuple) else (value,)
     if role == "tools":
         several = list(_tools(elements))
@@ -131,10 +134,11 @@ def _tools(elements: Sequence[object]) -> Iterator[object]:
 
 
 def _tool_weight(request: _Request, tool: object) -> int:
-    server = request.api.server
+    api = request.shape.api
+    server = api.server
     kind = str(tool.get("type") or "") if isinstance(tool, Mapping) else ""
     builtin = server.builtin_types is not None and server.builtin_types.search(kind) is not None
-    return request.weigher.literal(tool) + request.api.tool_tokens + (server.builtin_tokens if builtin else 0)
+    return request.weigher.literal(tool) + api.tool_tokens + (server.builtin_tokens if builtin else 0)
 
 
 def _medium_part(request: _Request, found: Found) -> BoundPart:
@@ -151,14 +155,14 @@ def _medium_part(request: _Request, found: Found) -> BoundPart:
             name="audio", kind=BoundKind.UPPER, meter=meter, quantity=tokens, note=f"{seconds} s at most"
         )
     if found.bytes is not None and found.medium == "document" and rules().text_formats.search(found.format):
-        tokens = found.bytes + request.api.message_tokens
+        tokens = found.bytes + request.shape.api.message_tokens
         return BoundPart(name="document", kind=BoundKind.UPPER, meter=meter, quantity=tokens, note=found.format)
     note = "its size cannot be told from the request"
     return BoundPart(name=found.medium, kind=BoundKind.CONTEXT_WINDOW, meter=meter, quantity=model.context, note=note)
 
 
 def _counted_parts(request: _Request) -> Iterator[BoundPart]:
-    for count in request.api.counts:
+    for count in request.shape.api.counts:
         quantity = -(-_counted(request.body, count) // count.per)
         if quantity:
             yield BoundPart(name=count.meter, kind=BoundKind(count.kind), meter=count.meter, quantity=quantity)
@@ -186,8 +190,8 @@ def _whole(value: object) -> int | None:
 
 def _unbounded_parts(request: _Request) -> Iterator[BoundPart]:
     """References to what the provider keeps, what it runs on its own, and sessions; each taken as one window."""
-    api, body, context = request.api, request.body, request.model.context
-    for place in (*api.stored, *api.server.fields):
+    api, body, context = request.shape.api, request.body, request.model.context
+    for place in request.shape.references:
         if at(body, place):
             name = ".".join(place)
             yield _without_bound(name, context, "what the provider holds or fetches is not in the request")
@@ -195,7 +199,7 @@ def _unbounded_parts(request: _Request) -> Iterator[BoundPart]:
         yield _without_bound("session", context, "a session is billed by what is said in it")
     if api.server.services is not None and api.server.services.search(request.service.lower()):
         yield _without_bound("server tools", context, "this service uses tools of its own")
-    tools = [tool for name, role in api.fields.items() if role == "tools" for tool in _tools_at(body, name)]
+    tools = [tool for name in request.shape.tools for tool in _tools_at(body, name)]
     for kind, tool in ((_server_tool(api.server, tool), tool) for tool in tools):
         if kind is not None:
             uses = _whole(tool.get("max_uses") if isinstance(tool, Mapping) else None) or api.server.uses
@@ -231,7 +235,7 @@ def _server_tool(server: Server, tool: object) -> str | None:
 
 def _output_parts(request: _Request) -> Iterator[BoundPart]:
     given, outputs = request.given, request.outputs
-    output = request.api.output
+    output = request.shape.api.output
     model = request.model
     if given is not None:
         least = given if model.output is None else min(given, model.output)
@@ -252,18 +256,17 @@ def _output(name: str, kind: BoundKind, quantity: int, note: str) -> BoundPart:
 
 
 def _given(request: _Request) -> int | None:
-    fields = request.api.output.fields if request.api.output else ()
-    number = _whole(first_at(request.body, fields))
+    found = (at(request.body, place) for place in request.shape.given)
+    number = _whole(next((one for one in found if one is not None), None))
     return number if number is not None and number > 0 else None
 
 
 def _outputs(request: _Request) -> int:
-    places = request.api.output.outputs if request.api.output else ()
-    return max([1, *(number for place in places if (number := _whole(at(request.body, steps(place)))))])
+    return max([1, *(number for place in request.shape.outputs if (number := _whole(at(request.body, place))))])
 
 
 def _bound(provider: str, request: _Request) -> Bound:
-    api, model, parts = request.api, request.model, tuple(request.parts)
+    api, model, parts = request.shape.api, request.model, tuple(request.parts)
     bounded = [part for part in parts if part.kind is not BoundKind.UNBOUNDED]
     usage = _usage(bounded, model.context)
     window_usage = dict(usage)
@@ -295,42 +298,42 @@ def _usage(parts: Sequence[BoundPart], context: int) -> dict[str, Quantity]:
     """The sum of parts by meter; a part counts in what contains its meter too. No input exceeds the window."""
     usage: dict[str, Quantity] = {}
     for part in parts:
-        whole = _INPUT if _INPUT in ancestors(part.meter) else part.meter
-        for meter in dict.fromkeys((whole, part.meter)):
-            usage[meter] = usage.get(meter, 0) + part.quantity
+        meter = part.meter
+        if _INPUT in ancestors(meter):
+            usage[_INPUT] = usage.get(_INPUT, 0) + part.quantity
+        usage[meter] = usage.get(meter, 0) + part.quantity
     if _INPUT in usage:
-        inner = sum((amount for meter, amount in usage.items() if _INPUT in ancestors(meter)), start=0)
+        inner = sum([amount for meter, amount in usage.items() if _INPUT in ancestors(meter)], start=0)
         usage[_INPUT] = min(usage[_INPUT], max(context, inner))
     return usage
 
 
 def _least(request: _Request) -> int:
-    return max((_whole(at(request.body, steps(place))) or 0 for place in _above(request)), default=0)
-
-
-def _above(request: _Request) -> tuple[str, ...]:
-    return request.api.output.above if request.api.output else ()
+    return max((_whole(at(request.body, place)) or 0 for place in request.shape.above), default=0)
 
 
 def _variants(request: _Request) -> tuple[Variant, ...]:
     """Every way in which the parts may come to be billed: the dearest of these bounds all mixtures of them."""
-    api = request.api
-    cached = not api.writes_when or bool(api.writes_when & request.weigher.keys)
+    api = request.shape.api
+    cached = not api.writes_when or not api.writes_when.isdisjoint(request.weigher.keys)
     conditions: list[tuple[str, tuple[str, ...]]] = []
-    for name, place in api.conditions.items():
-        told = at(request.body, steps(place))
-        reached = api.reach.get(name, {}).get(str(told or ""), (str(told),) if told else ())
+    for name, place, reach in request.shape.conditions:
+        told = at(request.body, place)
+        reached = reach.get(str(told or ""), (str(told),) if told else ())
         if reached:
             conditions.append((name, reached))
-    return _combined(tuple(api.inside.items()), cached, tuple(conditions))
+    return _combined(api.name, cached, tuple(conditions))
 
 
 @lru_cache(maxsize=1024)
 def _combined(
-    inside: tuple[tuple[str, tuple[str, ...]], ...], cached: bool, conditions: tuple[tuple[str, tuple[str, ...]], ...]
+    api_name: str, cached: bool, conditions: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> tuple[Variant, ...]:
     """Each whole as it is or as one of its kinds, under each combination of conditions."""
-    kinds = [[None, *((meter, whole) for meter in inner if cached or whole != _INPUT)] for whole, inner in inside]
+    inside = next(api.inside for api in rules().apis if api.name == api_name)
+    kinds = [
+        [None, *((meter, whole) for meter in inner if cached or whole != _INPUT)] for whole, inner in inside.items()
+    ]
     met = [[(name, value) for value in reached] for name, reached in conditions]
     return tuple(
         Variant(dict(pair for pair in chosen if pair is not None), dict(under))
@@ -381,45 +384,48 @@ def written(body: Mapping[str, Any], found: Bound, tokens: int) -> dict[str, Any
     return copy
 
 
-def worst_case(found: Bound, quote: Quote, *, priced: Collection[str] | None = None) -> Asking:
+def worst_case(found: Bound, quote: Quote, *, priced: Set[str] | None = None) -> Asking:
     """The most that the request can cost: the dearest of its variants, as what limits are asked for.
 
     `quote` prices one usage under conditions, None where it has no price: a way of billing that the service does not
     offer. Where none has a price the amount is None. `priced` are the meters for which the service has a rate of
     their own, if that is known: the others are charged as what contains them, so they need not be tried.
     """
+    variants: Sequence[Variant] = found.variants
     if priced is not None:
-        variants = tuple(one for one in found.variants if all(meter in priced for meter in one.inside))
-        found = replace(found, variants=variants)
+        variants = [one for one in variants if one.inside.keys() <= priced]
     unbounded = found.kind is BoundKind.UNBOUNDED
     return Asking(
-        amount=_dearest(found, found.usage, quote),
+        amount=_dearest(found.usage, variants, quote),
         usage=found.usage,
         unbounded=unbounded,
-        window_amount=_dearest(found, found.window_usage, quote) if unbounded else None,
+        window_amount=_dearest(found.window_usage, variants, quote) if unbounded else None,
         window_usage=found.window_usage if unbounded else {},
     )
 
 
-def _dearest(found: Bound, usage: Mapping[str, Quantity], quote: Quote) -> int | None:
-    amounts = [_amount(usage, variant, quote) for variant in found.variants]
-    return max((amount for amount in amounts if amount is not None), default=None)
-
-
-def _amount(usage: Mapping[str, Quantity], variant: Variant, quote: Quote) -> int | None:
-    amounts = [quote(billed, variant.conditions) for billed in _billed(usage, variant)]
-    return max((amount for amount in amounts if amount is not None), default=None)
-
-
-def _billed(usage: Mapping[str, Quantity], variant: Variant) -> Iterator[dict[str, Quantity]]:
-    """The usage as a variant may bill it: all of a whole as one kind, or the parts that have a meter apart from it.
+def _dearest(usage: Mapping[str, Quantity], variants: Sequence[Variant], quote: Quote) -> int | None:
+    """The most that the usage costs as one of the variants: all of a whole as one kind, or its parts apart from it.
 
     What a call really uses is a mixture of these, and no mixture costs more than the dearest of its extremes.
     """
-    inner = {meter: amount for meter, amount in usage.items() if any(outer in usage for outer in ancestors(meter))}
-    wholes = {meter: amount for meter, amount in usage.items() if meter not in inner}
+    inner = {meter: amount for meter, amount in usage.items() if not usage.keys().isdisjoint(ancestors(meter))}
+    wholes = {meter: amount for meter, amount in usage.items() if meter not in inner} if inner else usage
+    dearest: int | None = None
+    for variant in variants:
+        for billed in _billed(wholes, inner, variant):
+            amount = quote(billed, variant.conditions)
+            if amount is not None and (dearest is None or amount > dearest):
+                dearest = amount
+    return dearest
+
+
+def _billed(
+    wholes: Mapping[str, Quantity], inner: Mapping[str, Quantity], variant: Variant
+) -> Iterator[Mapping[str, Quantity]]:
+    """The usage as a variant may bill it."""
     told = {meter: whole for meter, whole in variant.inside.items() if whole in wholes}
-    yield {**wholes, **{meter: wholes[whole] for meter, whole in told.items()}}
+    yield {**wholes, **{meter: wholes[whole] for meter, whole in told.items()}} if told else wholes
     if inner:
         apart = {whole: sum(inner[m] for m in inner if whole in ancestors(m)) for whole in wholes}
         rest = {meter: wholes[whole] - apart[whole] for meter, whole in told.items() if meter not in inner}
@@ -431,13 +437,13 @@ def itemised(found: Bound, quote: Quote) -> Bound:
 
     The amounts are those of the dearest variant, the unbounded parts at the model's context window.
     """
-    best = max(found.variants, key=lambda variant: _amount(found.window_usage, variant, quote) or 0)
+    best = max(found.variants, key=lambda variant: _dearest(found.window_usage, (variant,), quote) or 0)
     parts, before = [], 0
     seen: list[BoundPart] = []
     for part in found.parts:
         seen.append(part)
         usage = _usage([replace(one, kind=BoundKind.UPPER) for one in seen], _uncapped(found))
-        amount = _amount(usage, best, quote)
+        amount = _dearest(usage, (best,), quote)
         parts.append(replace(part, amount=None if amount is None else amount - before))
         before = before if amount is None else amount
     return replace(found, parts=tuple(parts))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 from unicodedata import normalize
 
@@ -48,20 +49,21 @@ class Weigher:
             return self.text(value)
         if isinstance(value, list | tuple):
             return sum(map(self.template, value))
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             return 0 if value is None else self.literal(value)
         met = _medium(value)
         if met is not None:
             self.keys.update(map(str, value))
             self.found.append(met)
             return 0
-        return sum(self._member(str(key), member) for key, member in value.items())
-
-    def _member(self, key: str, member: object) -> int:
-        self.keys.add(key)
-        if key in self._api.words:
-            return self.template(member)
-        return 0 if member is None else self.literal({key: member})
+        self.keys.update(map(str, value))
+        words, tokens = self._api.words, 0
+        for key, member in value.items():
+            if key in words:
+                tokens += self.text(member) if type(member) is str else self.template(member)
+            elif member is not None:
+                tokens += self.literal({str(key): member})
+        return tokens
 
     def literal(self, value: object) -> int:
         """Tokens of a value that the model is shown as JSON."""
@@ -99,9 +101,20 @@ def _names(value: object) -> Iterator[str]:
             yield from _names(member)
 
 
+@cache
+def _signs() -> tuple[frozenset[str], frozenset[str]]:
+    """The types and the members by which a medium is known."""
+    media = [medium for medium, _ in rules().media]
+    return frozenset[str]().union(*(one.types for one in media)), frozenset(one.key for one in media if one.key)
+
+
 def _medium(node: Mapping[Any, Any]) -> Found | None:
     """What medium a member of a message is, None for text."""
     kind = node.get("type")
+    kind = kind if isinstance(kind, str) else ""
+    types, keys = _signs()
+    if kind not in types and keys.isdisjoint(node):
+        return None  # Nearly every message.
     for medium, formats in rules().media:
         if kind not in medium.types and (not medium.key or node.get(medium.key) is None):
             continue

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from outlay.budgets.bound_rules import api_of, model_of, rules
+from outlay.budgets.bound_rules import model_of, rules
 from outlay.budgets.bounds import bound, itemised, with_output, worst_case, written
+from outlay.budgets.shapes import shape_of
 from outlay.budgets.terms import Bound
 from outlay.budgets.tokenizer import tiktoken_counter
 from outlay.budgets.weigh import CountTokens
@@ -361,7 +362,7 @@ def test_only_ways_of_billing_that_have_a_rate_are_tried() -> None:
         return quote_of(RATES)(usage, conditions)
 
     found = chat(max_tokens=50)
-    assert worst_case(found, quote, priced=RATES).amount == worst_case(found, quote_of(RATES)).amount
+    assert worst_case(found, quote, priced=set(RATES)).amount == worst_case(found, quote_of(RATES)).amount
     assert tried == [{"input_tokens": 115, "output_tokens": 50}, {**found.usage, "cache_write_1h_tokens": 115}]
 
 
@@ -418,7 +419,7 @@ def test_every_row_of_the_file_is_sound() -> None:
     windows = [model.context for _, model in rules().models]
     assert model_of("a name that nobody knows").context == max(windows)
     assert all(model.output is None or model.output <= model.context for _, model in rules().models)
-    assert api_of("nobody", "x", {"nothing": 1}) is None
+    assert shape_of("nobody", "x", {"nothing": 1}) is None
 
 
 @pytest.mark.parametrize(
