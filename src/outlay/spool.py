@@ -23,13 +23,16 @@ import msgspec
 
 from outlay.capture.plain import ODD
 from outlay.capture.seen import Seen
-from outlay.errors import LedgerClosed, LedgerError, LedgerFull, LedgerReadOnly, OutlayError
+from outlay.errors import InvalidInput, LedgerClosed, LedgerError, LedgerFull, LedgerReadOnly, OutlayError
 from outlay.model import Recorded, UsageEvent
 
 logger = logging.getLogger("outlay.spool")
 
 DRAIN_GROUP: Final = 1_000
 DRAIN_INTERVAL_S: Final = 0.05
+RENEWED_BYTES: Final = 1 << 20
+"""A file is begun anew when this much of it is booked: under a steady stream it is never empty, when it is cut."""
+
 _HEADER: Final = struct.Struct("<II")
 _PAYLOAD_BYTES_MAX: Final = 1 << 20
 
@@ -62,6 +65,7 @@ class Spool:
         self._written = 0
         self._drained = 0
         self._pending = 0
+        self._unsure = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -84,14 +88,15 @@ class Spool:
         return True
 
     def _append(self, payload: bytes) -> None:
+        if len(payload) > _PAYLOAD_BYTES_MAX:
+            raise InvalidInput(
+                f"an event of {len(payload):,} bytes is too large; keep big data elsewhere", code="event_too_large"
+            )
         record = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         with self._lock:
             if self._descriptor < 0:
                 self._open()
             self._write(record)
-            self._pending += 1
-            if self._pending == 1:
-                self._wake.set()
             if self._thread is None:
                 self._start()
 
@@ -115,8 +120,8 @@ class Spool:
         for path in self._others():
             try:
                 data = path.read_bytes()
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, PermissionError):
+                continue  # Booked meanwhile, or another user's.
             waiting += sum(1 for _ in _records(data)[0])
         return waiting
 
@@ -138,40 +143,60 @@ class Spool:
     def _open(self) -> None:
         try:
             self._folder.mkdir(exist_ok=True)
-            while (descriptor := self._claim(self._folder / f"{os.getpid()}-{os.urandom(6).hex()}.spool")) < 0:
-                pass
+            self._descriptor, self._path = _claimed_in(self._folder)
         except OSError as error:
             raise _translated(error, self._folder) from error
-        self._descriptor = descriptor
         self._written = self._drained = self._pending = 0
-
-    def _claim(self, path: Path) -> int:
-        """Make and lock a file; -1 where an adopter came between the two. It took the file for a dead process's, and
-        what were appended to a file that is unlinked would be lost with this process.
-        """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if _try_lock(descriptor) and os.fstat(descriptor).st_nlink:
-            self._path = path
-            return descriptor
-        os.close(descriptor)
-        return -1
+        self._unsure = False
 
     def _write(self, record: bytes) -> None:
+        if self._unsure:
+            self._make_sure()
+        self._unsure = True
         try:
             written = os.write(self._descriptor, record)
         except OSError as error:
+            self._unsure = False  # Nothing was written.
             raise _translated(error, self._folder) from error
         if written != len(record):
             # A torn record would hide those after it, so the file is cut back to its last whole one.
             os.ftruncate(self._descriptor, self._written)
+            self._unsure = False
             raise LedgerFull(f"the spool {self._folder} could not take the whole event; the disk is full")
         self._written += written
+        self._pending += 1
+        if self._pending == 1:
+            self._wake.set()
+        self._unsure = False
+
+    def _make_sure(self) -> None:
+        """Count anew what waits, and cut off what is torn: Ctrl-C, or what else a signal raises, came between a write
+        and its count.
+        """
+        if self._drained > os.fstat(self._descriptor).st_size:
+            self._drained = 0
+        payloads, length = _records(_read_from(self._descriptor, self._drained))
+        os.ftruncate(self._descriptor, self._drained + length)
+        self._written = self._drained + length
+        self._pending = len(payloads)
+        self._wake.set()
+        self._unsure = False
 
     def _start(self) -> None:
+        self._wake.set()
         self._thread = threading.Thread(target=self._drain_forever, name="outlay-spool", daemon=True)
         self._thread.start()
 
     def _drain_forever(self) -> None:
+        try:
+            self._drain_until_stopped()
+        finally:
+            # Whatever ended it: the next append starts another.
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _drain_until_stopped(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
@@ -182,9 +207,10 @@ class Spool:
                 self.drain()
             except LedgerClosed:
                 return  # As at the end of the process. What waits stays in the file for the next opener.
-            except OutlayError as error:
-                # The events stay in the file and are tried again; the ledger may be busy or full for now.
-                logger.warning("spool not drained yet (%s); its events are kept", error.code)
+            except (OutlayError, OSError) as error:
+                # The events stay in the file and are tried again; the ledger may be busy, or the disk full, for now.
+                code = error.code if isinstance(error, OutlayError) else type(error).__name__
+                logger.warning("spool not drained yet (%s); its events are kept", code)
                 if self._stop.wait(1.0):
                     return
                 self._wake.set()
@@ -195,18 +221,51 @@ class Spool:
             with self._lock:
                 if self._descriptor < 0:
                     return booked
+                if self._unsure:
+                    self._make_sure()
                 start, end = self._drained, self._written
                 data = os.pread(self._descriptor, end - start, start) if end > start else b""
             if not data:
                 return booked
             payloads, consumed = _records(data)
             booked += self._book(payloads)
+            if consumed < len(data) and self._path is not None:
+                # The disk gave other bytes back than were written: what cannot be read hides what comes after it.
+                self._keep_torn(self._path, data[consumed:])
+                consumed = len(data)
             with self._lock:
+                if self._unsure:
+                    self._make_sure()
+                self._unsure = True
                 self._drained = start + consumed
                 self._pending -= len(payloads)
                 if self._drained == self._written:
                     os.ftruncate(self._descriptor, 0)
                     self._written = self._drained = self._pending = 0
+                elif self._drained >= max(RENEWED_BYTES, self._written - self._drained):
+                    self._renew()
+                self._unsure = False
+
+    def _renew(self) -> None:
+        """Go on in a new file, which begins with what is not booked yet; the other one goes. Where that fails, the
+        present one stays.
+        """
+        rest = _read_from(self._descriptor, self._drained)
+        try:
+            descriptor, path = _claimed_in(self._folder)
+            whole = os.write(descriptor, rest) == len(rest)
+        except OSError:
+            return
+        if not whole:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+            return
+        old, before = self._descriptor, self._path
+        self._descriptor, self._path = descriptor, path
+        self._written, self._drained = len(rest), 0
+        if before is not None:
+            before.unlink(missing_ok=True)
+        os.close(old)
 
     def _book(self, payloads: Sequence[bytes]) -> int:
         booked = 0
@@ -254,11 +313,13 @@ class Spool:
         except FileNotFoundError:
             return 0
         except OSError as error:
+            if isinstance(error, PermissionError) and path.stat().st_uid != os.geteuid():
+                return 0  # Another user's program: the next one of that user adopts it.
             raise _translated(error, path) from error
         try:
             if not _try_lock(descriptor):
                 return 0
-            data = _read_all(descriptor)
+            data = _read_from(descriptor, 0)
             payloads, consumed = _records(data)
             booked = self._book(payloads)
             if consumed < len(data):
@@ -270,7 +331,8 @@ class Spool:
 
     def _keep_torn(self, path: Path, tail: bytes) -> None:
         torn = path.with_suffix(".torn")
-        torn.write_bytes(tail)
+        with torn.open("ab") as file:
+            file.write(tail)
         logger.warning("%d bytes of an unfinished append are kept in %s", len(tail), torn)
 
     def _release(self) -> None:
@@ -287,31 +349,53 @@ class Spool:
             os.close(self._descriptor)
         self._descriptor, self._path, self._thread = -1, None, None
         self._written = self._drained = self._pending = 0
+        self._unsure = False
         self._lock, self._draining = threading.Lock(), threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
 
 
 _decode_seen = msgspec.msgpack.Decoder(Seen).decode
 _spools: list[Spool] = []
+_forking = threading.Lock()
+_held: list[Spool] = []
+"""Whose locks are held by a fork under way: meanwhile another thread may make a spool, or close one of these."""
 
 
 def _before_fork() -> None:
-    for spool in _spools:
+    _forking.acquire()
+    _held[:] = _spools
+    for spool in _held:
         # Held across the fork, so that no append is half done in the child's copy of the state.
         spool._lock.acquire()
 
 
 def _after_fork_in_parent() -> None:
-    for spool in _spools:
+    for spool in _held:
         spool._lock.release()
+    _held.clear()
+    _forking.release()
 
 
 def _after_fork_in_child() -> None:
-    for spool in _spools:
+    for spool in {*_held, *_spools}:
         spool._forked()
+    _held.clear()
+    _forking.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def _claimed_in(folder: Path) -> tuple[int, Path]:
+    """Make and lock a file, another one where an adopter came between the two. It took the file for a dead process's,
+    and what were appended to a file that is unlinked would be lost with this process.
+    """
+    while True:
+        path = folder / f"{os.getpid()}-{os.urandom(6).hex()}.spool"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        if _try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+            return descriptor, path
+        os.close(descriptor)
 
 
 def _records(data: bytes) -> tuple[list[bytes], int]:
@@ -321,7 +405,7 @@ def _records(data: bytes) -> tuple[list[bytes], int]:
     while at + _HEADER.size <= len(data):
         length, checksum = _HEADER.unpack_from(data, at)
         end = at + _HEADER.size + length
-        if length > _PAYLOAD_BYTES_MAX or end > len(data):
+        if not 0 < length <= _PAYLOAD_BYTES_MAX or end > len(data):
             break
         payload = data[at + _HEADER.size : end]
         if zlib.crc32(payload) != checksum:
@@ -331,9 +415,9 @@ def _records(data: bytes) -> tuple[list[bytes], int]:
     return payloads, at
 
 
-def _read_all(descriptor: int) -> bytes:
+def _read_from(descriptor: int, start: int) -> bytes:
     size = os.fstat(descriptor).st_size
-    return os.pread(descriptor, size, 0) if size else b""
+    return os.pread(descriptor, size - start, start) if size > start else b""
 
 
 def _try_lock(descriptor: int) -> bool:

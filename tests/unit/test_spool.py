@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from outlay.capture.intake import build_event
 from outlay.clock import to_instant
-from outlay.errors import LedgerFull, LedgerReadOnly
+from outlay.errors import InvalidInput, LedgerFull, LedgerReadOnly
 from outlay.model import Recorded, UsageEvent
-from outlay.spool import Spool
+from outlay.spool import Spool, _after_fork_in_parent, _before_fork, _spools
 
 NOW = to_instant("2026-03-10T12:00:00Z")
 
@@ -219,3 +222,135 @@ def test_a_folder_that_cannot_be_made_is_a_named_error(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="spool") as failed:
         spool.append(event("e1"))
     assert type(failed.value).__name__ in (LedgerReadOnly.__name__, "LedgerError")
+
+
+def test_ctrl_c_between_a_write_and_its_count_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book, real = Book(), os.write
+    monkeypatch.setattr("outlay.spool.DRAIN_INTERVAL_S", 60.0)
+    spool = Spool(tmp_path / "spool", book.record_group)
+    spool.append(event("e1"))
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        real(descriptor, data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            spool.append(event("e2"))
+    spool.append(event("e3"))
+    assert spool.pending() == 3
+    closing = threading.Thread(target=spool.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert book.ids == ["e1", "e2", "e3"]
+
+
+def test_under_a_steady_stream_the_file_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outlay.spool.DRAIN_INTERVAL_S", 60.0)
+    monkeypatch.setattr("outlay.spool.RENEWED_BYTES", 2_000)
+    folder, book = tmp_path / "spool", Book()
+    sizes: list[int] = []
+
+    def while_more_comes(events: Sequence[UsageEvent]) -> list[Recorded]:
+        done = book.record_group(events)
+        sizes.append(sum(path.stat().st_size for path in folder.iterdir()))
+        if len(book.ids) < 1_000:
+            for at in range(3):
+                spool.append(event(f"e{len(book.ids)}-{at}"))
+        return done
+
+    spool = Spool(folder, while_more_comes)
+    spool.append(event("e0"))
+    spool.drain()
+    assert len(book.ids) == len(set(book.ids)) >= 1_000
+    assert max(sizes) < 5_000
+    assert spool.pending() == 0
+    spool.close()
+    assert files(folder) == []
+
+
+def test_a_spool_that_is_closed_while_another_thread_forks_is_closed(tmp_path: Path) -> None:
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    spool.append(event("e1"))
+    _before_fork()
+    closing = threading.Thread(target=spool.close, daemon=True)
+    closing.start()
+    while spool in _spools:
+        closing.join(0.01)
+    later = Spool(tmp_path / "later", book.record_group)
+    _after_fork_in_parent()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert book.ids == ["e1"]
+    later.append(event("e2"))
+    later.close()
+    assert book.ids == ["e1", "e2"]
+
+
+def test_zeros_that_a_power_cut_left_are_one_torn_end(tmp_path: Path) -> None:
+    def away(events: Sequence[UsageEvent]) -> list[Recorded]:
+        raise LedgerFull
+
+    spool = Spool(tmp_path / "spool", away)
+    spool.append(event("e1"))
+    with pytest.raises(LedgerFull):
+        spool.close()
+    (name,) = files(tmp_path / "spool")
+    with (tmp_path / "spool" / name).open("ab") as file:
+        file.write(bytes(4_096))
+    book = Book()
+    assert Spool(tmp_path / "spool", book.record_group).adopt() == 1
+    assert files(tmp_path / "spool") == [Path(name).with_suffix(".torn").name]
+
+
+def test_what_fails_unforeseen_is_tried_again(tmp_path: Path) -> None:
+    book, booked = Book(), threading.Event()
+    errors: list[Exception] = [OSError("no space for what is refused")]
+
+    def fails_once(events: Sequence[UsageEvent]) -> list[Recorded]:
+        if errors:
+            raise errors.pop()
+        done = book.record_group(events)
+        booked.set()
+        return done
+
+    spool = Spool(tmp_path / "spool", fails_once)
+    spool.append(event("e1"))
+    assert booked.wait(30)
+    spool.close()
+    assert book.ids == ["e1"]
+
+
+def test_an_event_that_no_reader_would_take_is_refused_at_once(tmp_path: Path) -> None:
+    book = Book()
+    spool = Spool(tmp_path / "spool", book.record_group)
+    big = build_event({"provider": "openai", "service": "x", "usage": {"input_tokens": 1}, "id": "big"}, NOW)
+    with pytest.raises(InvalidInput) as refused:
+        spool.append(msgspec.structs.replace(big, error="x" * (1 << 20)))
+    assert refused.value.code == "event_too_large"
+    spool.append(event("e1"))
+    spool.close()
+    assert book.ids == ["e1"]
+
+
+def test_another_users_file_is_left_to_that_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "1-ab.spool").write_bytes(b"")
+    real = os.open
+
+    def forbidden(path: str | Path, *how: int) -> int:
+        if str(path).endswith("1-ab.spool"):
+            raise PermissionError(errno.EACCES, "not yours")
+        return real(path, *how)
+
+    monkeypatch.setattr(os, "open", forbidden)
+    book = Book()
+    with monkeypatch.context() as other:
+        other.setattr(os, "geteuid", lambda: (folder / "1-ab.spool").stat().st_uid + 1)
+        assert Spool(folder, book.record_group).adopt() == 0
+    with pytest.raises(LedgerReadOnly):
+        Spool(folder, book.record_group).adopt()
