@@ -128,10 +128,15 @@ def parse_decimal(value: str | Decimal, what: str) -> Decimal:
 
 def pico_to_decimal(pico: int) -> Decimal:
     """The exact amount, trailing zeros cut after the second decimal: 0.0055, 12.50, 3.00."""
+    return Decimal(pico_to_text(pico))
+
+
+def pico_to_text(pico: int) -> str:
+    """The digits of `pico_to_decimal`."""
     sign = "-" if pico < 0 else ""
     units, rest = divmod(abs(pico), PICO_PER_UNIT)
     decimals = f"{rest:012d}".rstrip("0").ljust(2, "0")
-    return Decimal(f"{sign}{units}.{decimals}")
+    return f"{sign}{units}.{decimals}"
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

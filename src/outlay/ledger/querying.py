@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,7 +29,7 @@ from outlay.ledger.rollups import (
 )
 from outlay.ledger.rules import quantity_of
 from outlay.ledger.shifted import DIRECT_MAX, shifted
-from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, GroupKey, Scan, Tally, scan_too_large
+from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, Scan, Tally, scan_too_large
 from outlay.model import CostQuery
 from outlay.money import PICO_PER_MICRO
 
@@ -40,13 +41,12 @@ FAR: Final = 1 << 62
 
 _DAYS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH)
 _TIMES: Final = ("day", "week", "month", "quarter_hour")
-_NOTHING: Final[Mapping[str, object]] = {}
 # Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
 _QUARTER_HOUR: Final = (
     f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
     f"% {QUARTER_HOUR_MICROSECONDS}) / {QUARTER_HOUR_MICROSECONDS}"
 )
-_Value = Callable[[Any], object]
+_Part = Callable[[Any], Any]
 
 
 class View(NamedTuple):
@@ -146,21 +146,21 @@ class Reading:
 
     def _add_windows(self, windows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
         """A question for each window: summing them in one would sort every quarter hour's cells."""
-        known = [{"quarter_hour": first * QUARTER_HOUR_MICROSECONDS} for first, _ in windows]
+        begins = [first * QUARTER_HOUR_MICROSECONDS for first, _ in windows]
         if windows and windows[-1][1] - windows[0][0] > DIRECT_MAX:
             moved = shifted(windows, self.zone)
             if not self._overflows({*keys, *self.query.where}, moved.days[0][0], moved.days[-1][1]):
-                for found, days in zip(known, moved.days, strict=True):
-                    self._add_rows(keys, self._cells_within(WIDE, keys, *days), spans=False, known=found)
-                for edge, ended, begun in zip(moved.edges, (None, *known), (*known, None), strict=True):
+                for window, days in zip(begins, moved.days, strict=True):
+                    self._add_rows(keys, self._cells_within(WIDE, keys, *days), spans=False, window=window)
+                for edge, ended, begun in zip(moved.edges, (None, *begins), (*begins, None), strict=True):
                     if edge is not None:
                         rows = self._cells_within(NARROW, keys, edge.first, edge.after)
                         for one, sign in ((ended, edge.sign), (begun, -edge.sign)):
                             if one is not None:
-                                self._add_rows(keys, rows, spans=False, known=one, sign=sign)
+                                self._add_rows(keys, rows, spans=False, window=one, sign=sign)
                 return
-        for found, (first, after) in zip(known, windows, strict=True):
-            self._add_rows(keys, self._cells_within(NARROW, keys, first, after), spans=False, known=found)
+        for window, (first, after) in zip(begins, windows, strict=True):
+            self._add_rows(keys, self._cells_within(NARROW, keys, first, after), spans=False, window=window)
 
     def _cells_within(self, rollup: Rollup, keys: Sequence[str], first: int, after: int) -> list[Any]:
         """The sums of a rollup's cells in [first, after), as its grain counts."""
@@ -223,14 +223,15 @@ class Reading:
             .replace("{keys}", columns(keys))
             .replace("{conditions}", joined(conditions))
         )
-        values = [self._value_of(name) for name in keys]
-        for row in self.dialect.rows_of(self.connection, text, bindings):
-            *parts, number, whole, nano = row
+        rows = list(self.dialect.rows_of(self.connection, text, bindings))
+        parts = self._key_parts([*keys, "meter"], rows)
+        for row in rows:
+            number, whole, nano = row[len(keys) :]
             meter = self.names.name(self.connection, number)
-            found = {name: value(part) for name, value, part in zip(keys, values, parts, strict=True)}
             quantity = quantity_of(whole + nano // 10**9, nano % 10**9)
-            self.scan.group(self._group_key({**found, "meter": meter})).add_quantity(meter, quantity)
-            self.scan.total.add_quantity(meter, quantity)
+            group = self.scan.group(tuple([part(row[place]) for place, part in parts]))
+            for one in (group, self.scan.total):
+                one.add_quantity(meter, quantity)
 
     def _windows(self, since: Instant | None, until: Instant | None) -> list[tuple[int, int]]:
         """[first, after) in quarter hours of each window of the finest time asked for, within the range."""
@@ -368,28 +369,50 @@ class Reading:
         rows: Iterable[Any],
         *,
         spans: bool,
-        known: Mapping[str, object] = _NOTHING,
+        window: Instant | None = None,
         sign: int = 1,
     ) -> None:
-        values = [self._value_of(name) for name in keys]
-        width = len(keys)
+        """Add grouped rows, of the window that begins then where no column tells times, or take them away again."""
         rows = list(rows)
-        for place, name in enumerate(keys):
-            if name in KIND_NUMBERS:
-                self.names.learn(self.connection, [row[place] or 0 for row in rows])
+        parts = self._key_parts(keys, rows, window)
+        basis_of, at = cache(self._value_of("basis")), keys.index("basis")
+        width = len(keys)
         for row in rows:
-            found = dict(known)
-            for name, value, part in zip(keys, values, row, strict=False):
-                found[name] = value(part)
-            tally = self.scan.group(self._group_key(found))
-            events, failed, unpriced, incomplete, micro, pico = (sign * measure for measure in row[width : width + 6])
+            events, failed, unpriced, incomplete, micro, pico = row[width : width + 6]
             amount = micro * PICO_PER_MICRO + pico
+            if sign < 0:
+                events, failed, unpriced, incomplete, amount = -events, -failed, -unpriced, -incomplete, -amount
+            basis = basis_of(row[at])
+            tally = self.scan.group(tuple([part(row[place]) for place, part in parts]))
             for one in (tally, self.scan.total):
-                one.add(events, failed, unpriced, incomplete, amount, str(found["basis"]))
+                one.add(events, failed, unpriced, incomplete, amount, basis)
                 if spans:
                     one.span(row[width + 6], row[width + 7])
 
-    def _value_of(self, name: str) -> _Value:
+    def _key_parts(
+        self, keys: Sequence[str], rows: Sequence[Any], window: Instant | None = None
+    ) -> list[tuple[int, _Part]]:
+        """For each name of `by`, where its number stands in a row and what is made of that; rows repeat numbers."""
+        for place, name in enumerate(keys):
+            if name in KIND_NUMBERS:
+                self.names.learn(self.connection, [row[place] or 0 for row in rows])
+        return [self._key_part(name, keys, window) for name in self.query.by]
+
+    def _key_part(self, name: str, keys: Sequence[str], window: Instant | None) -> tuple[int, _Part]:
+        if name in TIME_KEYS:
+            start = self.scan.calendar.start
+            time = next((one for one in keys if one in _TIMES), None)
+            if time is None:
+                begins = start(name, window or 0)
+                return 0, lambda _: begins
+            instant_of = self._value_of(time)
+            return keys.index(time), cache(lambda number: start(name, instant_of(number)))
+        if name.startswith(TAG_PREFIX):
+            tags_of, tag = self._value_of("tags"), name.removeprefix(TAG_PREFIX)
+            return keys.index("tags"), cache(lambda number: tags_of(number).get(tag))
+        return keys.index(name), cache(self._value_of(name))
+
+    def _value_of(self, name: str) -> _Part:
         if name == "status":
             return lambda number: STATUSES[number].value
         if name == "basis":
@@ -405,18 +428,6 @@ class Reading:
         if name in ("request", "trace"):
             return lambda text: text
         return lambda number: self.names.name(self.connection, number or 0)
-
-    def _group_key(self, found: dict[str, Any]) -> GroupKey:
-        instant = next((found[name] for name in _TIMES if name in found), 0)
-        parts: list[str | int | None] = []
-        for name in self.query.by:
-            if name in TIME_KEYS:
-                parts.append(self.scan.calendar.start(name, instant))
-            elif name.startswith(TAG_PREFIX):
-                parts.append(found["tags"].get(name.removeprefix(TAG_PREFIX)))
-            else:
-                parts.append(found[name])
-        return tuple(parts)
 
 
 def _finest(by: Sequence[str]) -> WindowName:

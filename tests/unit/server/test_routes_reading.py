@@ -42,6 +42,15 @@ def test_costs_come_in_any_groups_with_exact_text(busy: Served) -> None:
     assert httpx.get(f"{busy.address}/v1/costs?where.user=").json()["total"]["events"] == 0  # those without a user
 
 
+def test_quantities_are_exact_beyond_what_a_float_holds(memory: outlay.Ledger) -> None:
+    # Ten times 10^15 - 1, and one: beyond 2^53, and odd, where floats are even.
+    for number, tokens in enumerate([999_999_999_999_999] * 10 + [1]):
+        memory.record(**CHAT, usage={"output_tokens": tokens}, id=f"e{number}")
+    with served(memory) as server:
+        found = httpx.get(f"{server.address}/v1/costs?by=provider&quantities=true").json()
+    assert found["rows"][0]["quantities"] == {"output_tokens": "9999999999999991"}
+
+
 def test_a_cursor_leads_through_all_rows_once(busy: Served) -> None:
     rows: list[Any] = []
     cursor = ""

@@ -21,7 +21,7 @@ from outlay.errors import InvalidInput, NotFound
 from outlay.faces.server.access import Caller, caller, require, unlogged
 from outlay.faces.server.state import ServerState, state
 from outlay.model import UsageEvent
-from outlay.money import PICO_PER_UNIT, pico_to_decimal, round_half_even
+from outlay.money import PICO_PER_UNIT, pico_to_text, round_half_even
 from outlay.wire import EXACT
 
 JSON: Final = "application/json"
@@ -130,7 +130,7 @@ async def read_exact(request: Request, kind: type[_Body]) -> _Body:
 
 def amount_text(pico: int) -> str:
     """An amount as exact decimal text."""
-    return format(pico_to_decimal(pico), "f")
+    return pico_to_text(pico)
 
 
 def number(pico: int) -> msgspec.Raw:

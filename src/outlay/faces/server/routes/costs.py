@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -35,6 +35,7 @@ from outlay.faces.server.routes.answering import (
     names,
     place_of,
     plain,
+    share_of,
     wants_csv,
     wants_exact,
 )
@@ -180,19 +181,17 @@ def _table(request: Request, found: Costs, place: int, limit: int, format: str |
     if wants_exact(request):
         return exact(found.table)
     rows = found.rows[place : place + limit]
-    dicts = Costs(replace(found.table, rows=rows)).as_dicts()
     if wants_csv(request, format):
+        dicts = Costs(replace(found.table, rows=rows)).as_dicts()
         columns = [*found.by, "cost", "currency", *_COUNTS]
         columns += [name for name in ("cost_p50", "cost_p95", "cost_max") if any(name in row for row in dicts)]
         return csv_of(columns, ({**row, "currency": found.currency} for row in dicts))
     more = place + limit < len(found.rows)
-    table = found.table
-    total = Costs(replace(table, by=(), rows=(replace(table.total, keys=()),))).as_dicts()[0]
     return plain(
         {
             "by": found.by,
-            "rows": [_group(found, row, values) for row, values in zip(rows, dicts, strict=True)],
-            "total": _group(None, table.total, total),
+            "rows": [_group(row, found.by) for row in rows],
+            "total": _group(found.table.total, ()),
             "currency": found.currency,
             "zone": found.zone,
             "answered_by": found.answered_by,
@@ -202,15 +201,27 @@ def _table(request: Request, found: Costs, place: int, limit: int, format: str |
     )
 
 
-def _group(found: Costs | None, row: CostRow, values: Mapping[str, Any]) -> dict[str, Any]:
+def _group(row: CostRow, by: Sequence[str]) -> dict[str, Any]:
     """One group for everyone: its keys, then its figures, of those that were asked for."""
-    told: dict[str, Any] = {"keys": dict(zip(found.by, row.keys, strict=True)) if found is not None else {}}
-    told["cost"] = amount_text(row.amount)
-    told |= {name: values[name] for name in _COUNTS}
-    for name in ("average", "cost_p50", "cost_p95", "cost_max"):
-        if name in values:
-            told[name] = format(values[name], "f")
-    for name in ("quantities", "basis"):
-        if values.get(name) is not None:
-            told[name] = {key: format(amount, "f") for key, amount in values[name].items()}
+    told: dict[str, Any] = {
+        "keys": dict(zip(by, row.keys, strict=True)) if by else {},
+        "cost": amount_text(row.amount),
+        "events": row.events,
+        "failed": row.failed,
+        "unpriced": row.unpriced,
+        "incomplete": row.incomplete,
+    }
+    if row.events:
+        told["average"] = amount_text(share_of(row.amount, row.events))
+    for name, amount in (("cost_p50", row.amount_p50), ("cost_p95", row.amount_p95), ("cost_max", row.amount_max)):
+        if amount is not None:
+            told[name] = amount_text(amount)
+    if row.quantities is not None:
+        told["quantities"] = {
+            # Of an int the format "f" would make a float, and round what is beyond 2^53.
+            meter: str(quantity) if isinstance(quantity, int) else format(quantity, "f")
+            for meter, quantity in row.quantities.items()
+        }
+    if row.basis is not None:
+        told["basis"] = {basis: amount_text(amount) for basis, amount in row.basis.items()}
     return told
