@@ -92,7 +92,7 @@ def signed_in(browser: Browser, company: Company, key: str) -> BrowserContext:
     page.goto("/signin")
     page.get_by_label("Key or token").fill(company.keys[key])
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/")
+    page.wait_for_url(lambda address: not address.endswith("/signin"))
     page.close()
     return context
 

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import BrowserContext, Page, expect
-from tests.pages.conftest import HOSTILE, RUNAWAY, Company
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from tests.pages.conftest import HOSTILE, RUNAWAY, Company, signed_in
 from tests.pages.looking import drawn, whole
 
 NAME = quote(HOSTILE, safe="")
@@ -90,6 +90,17 @@ def test_a_page_is_sound(spied: Page, company: Company, path: str) -> None:
     assert hosts - {""} == {urlsplit(company.address).netloc}
     sound(page)
     page.close()
+
+
+def test_the_page_of_ones_own_is_sound(browser: Browser, company: Company) -> None:
+    """What an end user sees is no page of the others' and is held to the same."""
+    context = signed_in(browser, company, "goran")
+    page = context.new_page()
+    page.add_init_script(SPIES)
+    whole(page, "/me")
+    plain(page)
+    sound(page)
+    context.close()
 
 
 def test_the_door_is_sound(admin: BrowserContext, company: Company) -> None:

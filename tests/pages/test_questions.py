@@ -112,6 +112,17 @@ def test_an_alert_is_acknowledged_and_a_view_is_saved(page: Page, company: Compa
     expect(page.get_by_role("heading", name="By customer")).to_be_visible()
 
 
+def test_the_band_of_an_anomaly_is_what_its_detector_expected(page: Page, company: Company) -> None:
+    (episode, *_) = company.ledger.anomalies(since=RUNAWAY - timedelta(days=29))
+    told = page.request.get(f"/charts/anomaly?id={episode.id}&since={RUNAWAY - timedelta(days=29)}").json()
+    values = told["data"]["values"]
+    within = [one["usual"] for one in values if one["odd"]]
+    assert len(within) == episode.steps
+    assert f"{sum(within):.6f}" == f"{Decimal(episode.expected).scaleb(-12):.6f}"
+    assert all(one["low"] <= one["usual"] <= one["high"] for one in values)
+    assert any(one["low"] < one["high"] for one in values if not one["odd"])
+
+
 def test_live_receipts_come_while_one_looks(page: Page, company: Company) -> None:
     page.goto("/")
     page.locator(".live li").first.wait_for()

@@ -163,7 +163,7 @@ async def anomaly(visit: Visit) -> Response:
         raise NotFound(f"this anomaly is not among those of the last {BACK_DAYS} days", code="no_such_anomaly")
     chart = Chart(
         source=address("/charts/anomaly", [("id", id), ("since", _since(visit))]),
-        label="What it cost, and what was expected while it was unusual",
+        label="What it cost, and the band in which it was expected",
         height=300,
     )
     causes = Table(

@@ -10,10 +10,19 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from outlay.analytics.anomaly import Episode, Step
+from outlay.analysing import BLOCK_DAYS, WATCHED_DAYS
+from outlay.analytics.anomaly import Episode, SpendSeries, Step, course
 from outlay.analytics.comparison import Comparison
 from outlay.analytics.projection import Projections
-from outlay.clock import MICROSECONDS_PER_SECOND, date_to_day, isoformat, local_midnight, to_instant, windows_between
+from outlay.clock import (
+    MICROSECONDS_PER_SECOND,
+    date_to_day,
+    isoformat,
+    local_midnight,
+    to_instant,
+    window_of,
+    windows_between,
+)
 from outlay.errors import InvalidInput, NotFound
 from outlay.faces import charts
 from outlay.faces.charts import ExpectedPoint, Note, Spec
@@ -186,28 +195,36 @@ def _episode(told: Mapping[str, Any]) -> Episode:
 
 
 async def _series(visit: Visit, episode: Episode) -> list[ExpectedPoint]:
-    """The steps from a while before an episode to a while after it."""
-    around = 36 * _HOUR if episode.step.value == "hour" else 21 * 24 * _HOUR
+    """The steps from a while before an episode to a while after it, with what the detector expected of each and how
+    far noise reaches: by the history that it learned from.
+    """
+    step = episode.step.value
+    around = 36 * _HOUR if step == "hour" else 21 * 24 * _HOUR
+    block, zone = BLOCK_DAYS * 24 * _HOUR, visit.facts.zone
+    begins = window_of(episode.since // block * block, "day", zone).start
+    learned = window_of(begins - WATCHED_DAYS[episode.step] * 24 * _HOUR, "day", zone).start
+    span = {"since": isoformat(learned), "until": isoformat(min(episode.until + around // 2, visit.now))}
     named = [(f"where.{name}", key or "") for name, key in zip(episode.by, episode.keys, strict=True)]
-    start, end = episode.since - around, min(episode.until + around // 2, visit.now)
-    table = await visit.ask.exact(
-        CostTable,
-        "/v1/costs",
-        *named,
-        by=episode.step.value,
-        since=isoformat(start),
-        until=isoformat(end),
-        limit=10_000,
+    table, every = await asyncio.gather(
+        visit.ask.exact(CostTable, "/v1/costs", *named, by=step, limit=10_000, **span),
+        # Before the ledger began nothing was known; what came later cost nothing until then. Users are learned first.
+        visit.ask.exact(CostTable, "/v1/costs", *(named if episode.by == ("user",) else []), by="day", **span),
     )
+    begun = min((to_instant(str(row.keys[0]), table.zone) for row in every.rows), default=learned)
+    windows = list(windows_between(max(begun, learned), to_instant(span["until"]), episode.step.value, table.zone))
     amounts = {to_instant(str(row.keys[0]), table.zone): row.amount for row in table.rows}
-    usual = round_half_even(episode.expected, max(1, episode.steps))
+    series = SpendSeries(
+        by=episode.by,
+        keys=episode.keys,
+        step=episode.step,
+        starts=(*(one.start for one in windows), windows[-1].end),
+        amounts=tuple(amounts.get(one.start, 0) for one in windows),
+    )
+    points = zip(series.starts, series.amounts, course(series), strict=False)
     return [
-        ExpectedPoint(
-            at=one.start,
-            actual=amounts.get(one.start, 0),
-            expected=usual if episode.since <= one.start < episode.until else None,
-        )
-        for one in windows_between(start, end, episode.step.value, table.zone)
+        ExpectedPoint(at=at, actual=actual, expected=usual.expected, low=usual.low, high=usual.high)
+        for at, actual, usual in points
+        if at >= episode.since - around
     ]
 
 

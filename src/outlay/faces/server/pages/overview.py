@@ -66,8 +66,8 @@ async def overview(visit: Visit) -> Response:
         return visit.go("/me")
     period, split = visit.period(), _split(visit)
     month = period_named("month", visit.today)
-    figures, used, standing, alerts, place = await asyncio.gather(
-        leading(visit, month), _used(visit, period), fullest_budget(visit), _alerts(visit), visit.ask.place()
+    figures, standing, alerts, place = await asyncio.gather(
+        leading(visit, month), fullest_budget(visit), _alerts(visit), visit.ask.place()
     )
     blocks: list[Any] = [Figures([*figures, *standing]), *alerts]
     blocks.append(
@@ -101,8 +101,8 @@ async def overview(visit: Visit) -> Response:
                     span=6,
                 ),
                 *(_top(visit, by, period) for by in TOPS),
-                Card(title="Tokens and quantities", note=period.label, blocks=[used[0]], span=6),
-                Card(title="What the figures rest on", note=period.label, blocks=used[1:], span=6),
+                _later(visit, "Tokens and quantities", "/parts/quantities", period),
+                _later(visit, "What the figures rest on", "/parts/bases", period),
             ]
         )
     )
@@ -269,12 +269,16 @@ def tone_of(severity: str) -> Any:
     return {"critical": "bad", "error": "bad", "warning": "warn"}.get(severity, "accent")
 
 
-async def _used(visit: Visit, period: Period) -> list[Any]:
-    """What was used beside what it cost, and how much of the spend is measured or estimated."""
-    found, unpriced = await asyncio.gather(
-        visit.ask.get("/v1/costs", *visit.where(), by="meter", quantities=True, **period.span),
-        visit.ask.get("/v1/costs", *visit.where(), **period.span),
-    )
+def _later(visit: Visit, title: str, path: str, period: Period) -> Card:
+    """A card below the fold, asked for when it is near to be seen."""
+    part = address(path, [*visit.where(), *_days(period)])
+    return Card(title=title, note=period.label, part=part, height=280, span=6)
+
+
+async def quantities(visit: Visit) -> Response:
+    """What was used beside what it cost."""
+    period = visit.period()
+    found = await visit.ask.get("/v1/costs", *visit.where(), by="meter", quantities=True, **period.span)
     rows = [
         (
             Link(meter.replace("_", " "), into(visit, {"meter": meter}, period, by="service")),
@@ -290,12 +294,14 @@ async def _used(visit: Visit, period: Period) -> list[Any]:
         rows=rows,
         empty="Nothing was used in this time.",
     )
-    return [table, *_rests(visit, unpriced["total"], period)]
+    return visit.part([table])
 
 
-def _rests(visit: Visit, total: Mapping[str, Any], period: Period) -> list[Any]:
-    bases = {name: Decimal(cost) for name, cost in (total.get("basis") or {}).items()}
-    whole = sum(bases.values(), Decimal(0))
+async def bases(visit: Visit) -> Response:
+    """How much of the spend is measured, billed, estimated, and which calls are without a price."""
+    total = (await visit.ask.get("/v1/costs", *visit.where(), **visit.period().span))["total"]
+    amounts = {name: Decimal(cost) for name, cost in (total.get("basis") or {}).items()}
+    whole = sum(amounts.values(), Decimal(0))
     rows = [
         (
             _BASES.get(name, name),
@@ -303,7 +309,7 @@ def _rests(visit: Visit, total: Mapping[str, Any], period: Period) -> list[Any]:
             Percent(share(cost, whole)),
             Bar(((share(cost, whole), "warn" if name == "estimated" else "accent"),), f"{share(cost, whole):.1f} %"),
         )
-        for name, cost in sorted(bases.items(), key=lambda one: -one[1])
+        for name, cost in sorted(amounts.items(), key=lambda one: -one[1])
     ]
     table = Table(
         caption="What the figures rest on",
@@ -311,7 +317,7 @@ def _rests(visit: Visit, total: Mapping[str, Any], period: Period) -> list[Any]:
         rows=rows,
         empty="No spend.",
     )
-    estimated = share(bases.get("estimated", Decimal(0)), whole)
+    estimated = share(amounts.get("estimated", Decimal(0)), whole)
     facts = Several(
         (
             Percent(estimated),
@@ -324,7 +330,7 @@ def _rests(visit: Visit, total: Mapping[str, Any], period: Period) -> list[Any]:
             else "are without a price",
         )
     )
-    return [table, facts]
+    return visit.part([table, facts])
 
 
 def _live(visit: Visit, place: int) -> Live:
@@ -338,7 +344,7 @@ def _hours(visit: Visit) -> Chart:
     return Chart(
         source=address("/charts/spend", query),
         label="Spend by hour, yesterday and today",
-        height=300,
+        height=340,
         csv=address("/csv/costs", csv),
     )
 
@@ -415,4 +421,6 @@ PAGES: Final = (
     Page("GET", "/", "read", overview),
     Page("GET", "/parts/changes", "read", changes),
     Page("GET", "/parts/top", "read", dearest),
+    Page("GET", "/parts/quantities", "read", quantities),
+    Page("GET", "/parts/bases", "read", bases),
 )
