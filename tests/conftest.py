@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 import outlay
 
 pytest_plugins = ["tests.postgres_server", "tests.postgres_ledgers"]
 
 ROOT = Path(__file__).parent.parent
+ANSWER_S = 60.0
 SOAK = bool(os.environ.get("OUTLAY_SOAK"))
+
+
+def pytest_configure() -> None:
+    """Let the tests' own clients wait for a machine that does much else: timing is never what they assert."""
+    # One object is every function's default, so this is the one place where it can be said once.
+    DEFAULT_TIMEOUT_CONFIG.connect = DEFAULT_TIMEOUT_CONFIG.read = DEFAULT_TIMEOUT_CONFIG.write = ANSWER_S
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
