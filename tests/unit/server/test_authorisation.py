@@ -116,6 +116,8 @@ ROLES: dict[tuple[str, str], str] = {
     ("GET", "/"): "read",
     ("GET", "/parts/changes"): "read",
     ("GET", "/parts/top"): "read",
+    ("GET", "/parts/quantities"): "read",
+    ("GET", "/parts/bases"): "read",
     ("GET", "/explore"): "read",
     ("POST", "/explore/views"): "admin",
     ("GET", "/receipts/{id:path}"): "read",
