@@ -23,6 +23,7 @@ NOW = f"{RUNAWAY + timedelta(days=1)}T12:30:00Z"
 WAIT_MS = 120_000
 """How long a page is waited for: machines that do other things too are slow."""
 
+CATEGORIES = '[categories]\npictures = ["feature:images", "feature:*image*"]\n'
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -68,7 +69,10 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
         watcher.stop()
         server = Served(ledger)
         found = Company(ledger, server)
-        server.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path_factory.mktemp("settings"))
+            Path("outlay.toml").write_text(CATEGORIES)
+            server.start()
         yield found
         server.stop()
 

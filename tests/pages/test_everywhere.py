@@ -18,6 +18,7 @@ PATHS = (
     "/",
     "/explore?compare=yes&by=user",
     "/explore?by=calls&period=today",
+    "/explore?by=category",
     "/explore?where.meter=output_image_tokens&by=service",
     f"/explore?where.user={NAME}&period=today",
     "/receipts/hostile-0",

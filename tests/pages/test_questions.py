@@ -130,6 +130,23 @@ def test_live_receipts_come_while_one_looks(page: Page, company: Company) -> Non
     expect(page.locator(".live li").first).to_contain_text("live-user")
 
 
+def test_a_category_costs_what_its_features_do(page: Page, company: Company) -> None:
+    """The patterns are `images` and everything with `image` in its name."""
+    whole(page, "/explore?by=category&period=30d")
+    found = company.ledger.costs("feature", since=TODAY - timedelta(days=29), until=TOMORROW)
+    pictures = sum(row.cost.amount for row in found.rows if "image" in (row.keys[0] or ""))
+    row = page.locator("section[aria-label='By category'] tr", has_text="pictures")
+    assert Decimal(row.locator("data").first.get_attribute("value") or "") == pictures
+
+
+def test_a_service_is_new_in_its_first_week(page: Page, company: Company) -> None:
+    company.ledger.record(provider="openai", service="o4-mini", usage={"output_tokens": 5})
+    whole(page, "/prices")
+    rows = page.locator("section[aria-label='First and last seen'] tr")
+    expect(rows.filter(has_text="o4-mini")).to_contain_text(f"{TODAY} new")
+    expect(rows.filter(has_text="gemini-2.5-flash-image")).to_contain_text("2026-05-01")
+
+
 def test_a_table_is_a_file_too(page: Page, company: Company) -> None:
     whole(page, "/explore?by=customer&period=30d")
     link = page.locator("section[aria-label='By customer'] a[download]").get_attribute("href")

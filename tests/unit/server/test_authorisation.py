@@ -118,6 +118,8 @@ ROLES: dict[tuple[str, str], str] = {
     ("GET", "/parts/top"): "read",
     ("GET", "/parts/quantities"): "read",
     ("GET", "/parts/bases"): "read",
+    ("GET", "/parts/categories"): "read",
+    ("GET", "/parts/services"): "read",
     ("GET", "/explore"): "read",
     ("POST", "/explore/views"): "admin",
     ("GET", "/receipts/{id:path}"): "read",

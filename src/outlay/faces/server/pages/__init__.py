@@ -14,6 +14,8 @@ MODULES: Final = (
     "alerts",
     "ahead",
     "prices",
+    "categories",
+    "seen",
     "cloud",
     "settings",
     "drawing",

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from outlay.analytics.categories import CATEGORY
 from outlay.faces.server.pages.asking import Problem
+from outlay.faces.server.pages.categories import by_category
 from outlay.faces.server.pages.components import (
     NONE,
     Action,
@@ -94,9 +96,12 @@ async def explore(visit: Visit) -> Response:
         return await _calls_page(visit, period)
     split = visit.query.get("split", by if by in SPLITS else "provider")
     compares = visit.query.get("compare", "") == "yes"
-    wanted = [visit.ask.get("/v1/costs", *visit.where(), by=by, limit=ROWS, **period.span)]
-    if compares and by not in TIMES:
-        wanted.append(visit.ask.get("/v1/costs", *visit.where(), by=by, limit=10_000, **period.before.span))
+    if by == CATEGORY and visit.site.patterns:
+        wanted = [by_category(visit, one) for one in ((period, period.before) if compares else (period,))]
+    else:
+        wanted = [visit.ask.get("/v1/costs", *visit.where(), by=by, limit=ROWS, **period.span)]
+        if compares and by not in TIMES:
+            wanted.append(visit.ask.get("/v1/costs", *visit.where(), by=by, limit=10_000, **period.before.span))
     try:
         found, *before = await asyncio.gather(*wanted)
     except Problem as problem:
@@ -134,8 +139,9 @@ def _used(visit: Visit, meter: str, period: Period) -> Card:
 def _bars(visit: Visit, by: str, split: str, compares: bool) -> Any:
     groups = (*((name, name) for name in GROUPS), ("calls", "single calls"))
     tag = () if not by.startswith("tag.") else ((by, by),)
+    own = ((CATEGORY, CATEGORY),) if visit.site.patterns else ()
     fields = (
-        Field(name="by", label="Group by", value=by, options=(*groups, *tag)),
+        Field(name="by", label="Group by", value=by, options=(*groups, *own, *tag)),
         Field(name="split", label="Stack by", value=split, options=tuple((name, name) for name in SPLITS)),
         Field(name="since", label="From", value=visit.query.get("since", ""), kind="date"),
         Field(name="until", label="To", value=visit.query.get("until", ""), kind="date"),
@@ -232,7 +238,7 @@ def _table(
         columns=columns(*titles),
         rows=rows,
         empty="No spend in this time with these filters.",
-        csv=address("/csv/costs", csv),
+        csv="" if by == CATEGORY else address("/csv/costs", csv),
         note=f"the dearest {ROWS}" if found["next"] else f"answered by {found['answered_by'].replace('_', ' ')}",
     )
 
@@ -241,8 +247,8 @@ def _deeper(visit: Visit, by: str, key: str | None, period: Period) -> Any:
     """A group as a link into what it is made of."""
     if by in TIMES:
         return Link(str(key), _into_time(visit, by, str(key)))
-    if key == "(other)":
-        return key
+    if key == "(other)" or by == CATEGORY:
+        return key or NONE
     if by == "job" and key is not None:
         return Link(key, f"/jobs/{quoted(key)}")
     following = DEEPER.get(by, "service")

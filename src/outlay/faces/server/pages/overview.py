@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from outlay.analytics.categories import CATEGORY
 from outlay.faces.server.pages.asking import Problem
 from outlay.faces.server.pages.components import (
     NONE,
@@ -103,6 +104,7 @@ async def overview(visit: Visit) -> Response:
                 *(_top(visit, by, period) for by in TOPS),
                 _later(visit, "Tokens and quantities", "/parts/quantities", period),
                 _later(visit, "What the figures rest on", "/parts/bases", period),
+                *([_later(visit, "Top categories", "/parts/categories", period)] if visit.site.patterns else ()),
             ]
         )
     )
@@ -368,7 +370,7 @@ def _days(period: Period) -> list[tuple[str, str]]:
 def _group(visit: Visit, by: str, key: str | None, period: Period) -> Any:
     if key is None:
         return NONE
-    if key == "(other)":
+    if key == "(other)" or by == CATEGORY:
         return key
     if by == "job":
         return Link(key, f"/jobs/{quoted(key)}")

@@ -58,6 +58,9 @@ async def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
             blocks=folded(_used(visit, used["rows"]), 12),
         )
     )
+    blocks.append(
+        Card(title="First and last seen", note="services by their calls", part="/parts/services", height=280)
+    )
     blocks.append(_rates(visit, found, provider, service))
     if visit.sees_all:
         check = await visit.ask.get("/v1/prices/check")

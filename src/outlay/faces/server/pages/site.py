@@ -15,6 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import outlay
+from outlay.analytics.categories import read_patterns
+from outlay.config import load_settings
 from outlay.errors import NotFound, OutlayError
 from outlay.faces.server import audit, exchange
 from outlay.faces.server.access import CALLER, LOCAL, Caller, Role
@@ -78,6 +80,7 @@ class Site:
     def __init__(self, state: ServerState, answering: Answering) -> None:
         """`answering` is the application behind, with the routes that customers call."""
         self.state = state
+        self.patterns = read_patterns(load_settings().categories)
         self.sessions = Sessions(state)
         self.assets = Assets()
         self._answering = answering
