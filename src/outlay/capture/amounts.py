@@ -11,6 +11,7 @@ from typing import Final
 
 from outlay.capture.overlaps import settle, unsound
 from outlay.capture.paths import (
+    QUANTITY_LIMIT,
     Document,
     Predicate,
     Skeleton,
@@ -54,13 +55,15 @@ def usage_of(
     convention that agrees.
     """
     conventions = _telling(bones, flavour)
-    unreadable = list(_no_counts(document, conventions[0]))
+    plain = _plain(document, conventions[0])
+    unreadable = list(_no_counts(document, conventions[0])) if plain is None else []
     if unreadable:
         return {}, unreadable
     told = measured(document, flavour.total)
     first: tuple[dict[str, Quantity], list[str]] | None = None
     for convention in conventions:
-        usage = dict(amounts(document, convention, status))
+        counted = plain if convention is conventions[0] else None
+        usage = dict(amounts(document, convention, status)) if counted is None else counted
         notes = list(settle(usage))
         total = sum(usage.get(meter, 0) for meter in KEPT_AT_ZERO)
         if told is None or told == total or not usage:
@@ -72,6 +75,28 @@ def usage_of(
     if wrong:
         notes.append(wrong)
     return {meter: amount for meter, amount in usage.items() if amount or meter in KEPT_AT_ZERO}, notes
+
+
+def _plain(document: Document, convention: Convention) -> dict[str, Quantity] | None:
+    """The amounts where whole numbers tell each, as in most answers; None where one needs a closer look."""
+    usage: dict[str, Quantity] = {}
+    for meter, terms in convention.items():
+        total: int | None = None
+        for term in terms:
+            for path in term:
+                if path.names is None or path.measure or path.constant is not None:
+                    return None
+                found = at(document, path)
+                if not found:
+                    continue
+                value = found[0] if type(found) is tuple and len(found) == 1 else None
+                if type(value) is not int or not 0 <= value <= QUANTITY_LIMIT:
+                    return None
+                total = value if total is None else total + value
+                break
+        if total is not None:
+            usage[meter] = total
+    return usage
 
 
 Convention = Mapping[str, tuple[Term, ...]]
@@ -127,9 +152,9 @@ def _no_counts(document: Document, convention: Mapping[str, tuple[Term, ...]]) -
                 yield f"{meter} was told as {amount}, but {METERS[meter].unit}s come whole"
 
 
-def unmapped(flavour: Flavour, document: Document) -> Iterator[tuple[str, Quantity]]:
-    """Numbers in the usage part of a body that the flavour neither reads nor knows to cost nothing."""
-    for term in flavour.roots:
+def unmapped(flavour: Flavour, roots: tuple[Term, ...], document: Document) -> Iterator[tuple[str, Quantity]]:
+    """Numbers under these roots of the usage that the flavour neither reads nor knows to cost nothing."""
+    for term in roots:
         for path in term:
             for value in at(document, path):
                 yield from _numbers(value, place(path), flavour.understood)

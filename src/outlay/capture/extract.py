@@ -16,6 +16,7 @@ import msgspec
 from outlay.capture.amounts import KEPT_AT_ZERO, WORD, alive, amounts, usage_of
 from outlay.capture.amounts import unmapped as fields_unmapped
 from outlay.capture.detect import UNKNOWN, Found, address_of, whose
+from outlay.capture.leads import Leads, leads_of
 from outlay.capture.overlaps import settle
 from outlay.capture.paths import (
     Document,
@@ -37,7 +38,6 @@ from outlay.capture.profiles import (
     common_errors,
     flavours,
     lone_answers,
-    parameters,
     whole_answers,
     wrappers,
 )
@@ -244,27 +244,28 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
     if flavour.url is not None and (match := flavour.url.search(answer.path)):
         groups = {name: value for name, value in match.groupdict().items() if value}
         document["url"] = {**_mapping(document["url"]), **groups}
-    status, error = _status(answer, flavour)
-    service, requested = _services(answer, flavour.service, flavour.requested)
-    pending = not answer.reading.streamed and any(predicate(document) for predicate in flavour.pending)
+    leads = leads_of(flavour, answer.skeleton, _REQUEST_IDS)
+    status, error = _status(answer, flavour, leads)
+    service, requested = _services(answer, leads.service, leads.requested)
+    pending = not answer.reading.streamed and any(predicate(document) for predicate in leads.pending)
     usage, assumed = ({}, list[str]()) if pending else usage_of(document, answer.skeleton, flavour, status)
     answer.notes.extend(assumed)
     found = _finding(flavour, usage, status, pending)
-    key = _key(answer, flavour)
-    unmapped = dict(fields_unmapped(flavour, document))
-    cost = _cost(answer, flavour, usage)
+    key = _key(answer, leads)
+    unmapped = dict(fields_unmapped(flavour, leads.roots, document)) if leads.roots else {}
+    cost = _cost(answer, flavour, leads, usage)
     cut = _cut(answer, flavour)
     _note_stream(answer, flavour, usage, found)
     if cut:
         answer.notes.append("the stream was cut: its end was not seen, so the usage may be what was told so far")
     answer.notes.extend(f"usage field {name} = {value} is not known" for name, value in unmapped.items() if value)
-    also = tuple(_parts(answer, flavour, status, key))
+    also = tuple(_parts(answer, leads.parts, status, key)) if leads.parts else ()
     return Extraction(
         provider=answer.who.provider,
         service=service,
         operation=operation or flavour.operation,
         usage=usage,
-        conditions=_conditions(answer, flavour),
+        conditions=_conditions(answer, flavour, leads),
         status=status,
         error=error,
         reported_cost=cost,
@@ -273,7 +274,7 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
         basis=Basis.ESTIMATED if found in ("missing", "pending", "unknown") else Basis.MEASURED,
         found=found,
         notes=tuple(dict.fromkeys(answer.notes)),
-        parameters=parameters_of(document["request"], parameters()),
+        parameters=parameters_of(document["request"]),
         unmapped=unmapped,
         cut=cut,
         also=also,
@@ -283,7 +284,7 @@ def _extraction(answer: _Answer, operation: str | None) -> Extraction:
 def _unrecognised(answer: _Answer, operation: str | None) -> Extraction:
     """Nothing here is an answer that any file describes: said, with what was looked for, and kept."""
     names = ", ".join(dict.fromkeys(flavour.name for flavour in flavours(answer.who.profile.file)))
-    status, error = _status(answer, None)
+    status, error = _status(answer, None, None)
     service, requested = _services(answer, tuple(map(parse, ("model ?? given:service", "request:model"))), ())
     found: Finding = "unknown" if status is Status.OK else "none"
     if status is Status.OK and answer.reading.opaque and answer.who.stranger:
@@ -303,7 +304,7 @@ def _unrecognised(answer: _Answer, operation: str | None) -> Extraction:
         basis=Basis.ESTIMATED if found == "unknown" else Basis.MEASURED,
         found=found,
         notes=tuple(answer.notes),
-        parameters=parameters_of(answer.document["request"], parameters()),
+        parameters=parameters_of(answer.document["request"]),
     )
 
 
@@ -321,15 +322,15 @@ def _finding(flavour: Flavour, usage: Mapping[str, Quantity], status: Status, pe
     return "missing" if status is Status.OK else "none"
 
 
-def _status(answer: _Answer, flavour: Flavour | None) -> tuple[Status, str | None]:
+def _status(answer: _Answer, flavour: Flavour | None, leads: Leads | None) -> tuple[Status, str | None]:
     """What became of the call, and a refusal's code: a word of the provider's, never its message."""
     failed, codes = common_errors()
     document, http = answer.document, answer.reading.status_code
-    if flavour is not None and any(one(document) for one in alive(flavour.cancelled, answer.skeleton)):
+    if leads is not None and any(one(document) for one in leads.cancelled):
         return Status.CANCELLED, None
-    own = alive(flavour.failed, answer.skeleton) if flavour is not None else ()
+    told = alive(failed, answer.skeleton) if leads is None else leads.failed
     refused = http is not None and http >= 400
-    if not refused and not any(predicate(document) for predicate in (*alive(failed, answer.skeleton), *own)):
+    if not refused and not any(predicate(document) for predicate in told):
         return Status.OK, None
     terms = (*(flavour.error if flavour is not None else ()), *codes)
     code = next((text for text in texts(document, terms) if WORD.match(text)), None)
@@ -340,7 +341,9 @@ def _services(answer: _Answer, served: tuple[Term, ...], asked: tuple[Term, ...]
     """The name that served, and the first other name that was asked for."""
     profile = answer.who.profile
     names = [name for term in served for name in _names(answer.document, term, profile)]
-    clear = [name for name in names if not any(re.search(pattern, name) for pattern in profile.opaque)]
+    clear = names
+    if profile.opaque:
+        clear = [name for name in names if not any(re.search(pattern, name) for pattern in profile.opaque)]
     if names and not clear:
         answer.notes.append(f"{names[0]} names no model: give service=, or price it by this name")
     service = next(iter((*clear, *names)), UNKNOWN)
@@ -359,9 +362,9 @@ def _names(document: Document, term: Term, profile: Profile) -> Iterator[str]:
             yield name
 
 
-def _conditions(answer: _Answer, flavour: Flavour) -> dict[str, str]:
+def _conditions(answer: _Answer, flavour: Flavour, leads: Leads) -> dict[str, str]:
     found = {}
-    for name, term in flavour.conditions.items():
+    for name, term in leads.conditions.items():
         spelled = flavour.condition_values.get(name, {})
         text = next((text for text in texts(answer.document, term) if WORD.match(text)), "")
         value = spelled.get(text, text)
@@ -370,16 +373,15 @@ def _conditions(answer: _Answer, flavour: Flavour) -> dict[str, str]:
     return {**found, **answer.conditions}
 
 
-def _key(answer: _Answer, flavour: Flavour) -> str | None:
+def _key(answer: _Answer, leads: Leads) -> str | None:
     """Provider and response id, else the id of the request in the headers."""
-    terms = (*flavour.key, *_REQUEST_IDS)
-    text = next((text for text in texts(answer.document, terms) if _NAME.match(text)), None)
+    text = next((text for text in texts(answer.document, leads.key) if _NAME.match(text)), None)
     return f"{answer.who.provider}:{text}" if text else None
 
 
-def _cost(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity]) -> Money | None:
+def _cost(answer: _Answer, flavour: Flavour, leads: Leads, usage: Mapping[str, Quantity]) -> Money | None:
     """What the provider says the call cost. Zero beside usage is kept as told, and said to be suspect."""
-    for path in flavour.cost:
+    for path in leads.cost:
         for value in at(answer.document, path):
             amount = decimal_of(value)
             if amount is not None and amount >= 0:
@@ -411,9 +413,9 @@ def _note_stream(answer: _Answer, flavour: Flavour, usage: Mapping[str, Quantity
         answer.notes.append(f"the answer bears no usage{': ' if flavour.advice else ''}{flavour.advice}")
 
 
-def _parts(answer: _Answer, flavour: Flavour, status: Status, key: str | None) -> Iterator[Extraction]:
+def _parts(answer: _Answer, parts: tuple[Part, ...], status: Status, key: str | None) -> Iterator[Extraction]:
     """The calls of other services inside this one."""
-    for part in flavour.parts:
+    for part in parts:
         elements = [found for path in part.each for found in at(answer.document, path)]
         for number, element in enumerate(elements, 1):
             yield from _part(answer, part, {**answer.document, "element": element}, status, f"{key}#{number}")

@@ -20,8 +20,13 @@ _SIDES: Final = (
 )
 
 
+_WHOLES: Final = frozenset(f"{side}_tokens" for side, _ in _SIDES)
+
+
 def settle(usage: dict[str, Quantity]) -> Iterator[str]:
     """Make `usage` whole in place; yields what had to be assumed."""
+    if not any(map(usage.get, usage.keys() - _WHOLES)):
+        return  # Nothing is told of any part.
     _raise_parent(usage, "cache_write_tokens", ("cache_write_5m_tokens", "cache_write_1h_tokens"))
     for side, kinds in _SIDES:
         whole = f"{side}_tokens"

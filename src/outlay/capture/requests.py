@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 
 from outlay.capture.paths import Term, at
 from outlay.capture.plain import members
+from outlay.capture.profiles import parameters
 from outlay.capture.streams import decode
 from outlay.model import Parameter
 
@@ -29,29 +31,43 @@ def request_of(request: object | None) -> Mapping[str, Any]:
     return members(request) or {}
 
 
-def parameters_of(request: object, terms: Mapping[str, Term]) -> dict[str, Parameter]:
+def parameters_of(request: object) -> dict[str, Parameter]:
     """The parameters a request bears: numbers, switches and single words."""
     found: dict[str, Parameter] = {}
     if not request:
         return found
     document = {"body": request}
     named = request if isinstance(request, Mapping) else {}
-    for name, term in terms.items():
+    terms, told_by = _terms()
+    for place in sorted({place for member in ("", *named) for place in told_by.get(member, ())}):
+        name, term = terms[place]
         for path in term:
-            if path.names and path.names[0][0] not in named and path.names[0][1] not in named:
-                continue
-            value = next((value for value in at(document, path) if _is_parameter(value)), None)
+            told = at(document, path)
+            value = next(filter(_is_parameter, told), None) if told else None
             if value is not None:
                 found[name] = _parameter(value)
                 break
     return found
 
 
+@cache
+def _terms() -> tuple[list[tuple[str, Term]], dict[str, list[int]]]:
+    """The parameters' terms in order, and which of them each member of a request may tell; under "" those of none."""
+    found = list(parameters().items())
+    told_by: dict[str, list[int]] = {}
+    for place, (_, term) in enumerate(found):
+        for path in term:
+            for member in path.names[0] if path.names else ("",):
+                if member or not path.names:
+                    told_by.setdefault(member, []).append(place)
+    return found, told_by
+
+
 def _is_parameter(value: object) -> bool:
-    return isinstance(value, bool | int | float | Decimal) or (isinstance(value, str) and bool(_WORD.match(value)))
+    return isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and bool(_WORD.match(value)))
 
 
 def _parameter(value: object) -> Parameter:
     if isinstance(value, Decimal):
         return float(value)
-    return value if isinstance(value, str | int | float | bool) else None
+    return value if isinstance(value, (str, int, float)) else None

@@ -10,17 +10,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr
 
 from outlay.budgets.bounds import bound
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import build_event, make_id
 from outlay.capture.seen import CLOSED, bare_request, marked
-from outlay.capture.streams import Reading
+from outlay.capture.streams import Reading, decode, unwrapped
 from outlay.clock import Instant
 from outlay.errors import BudgetExceeded, LedgerError, OutlayError
 from outlay.faces.gateway.upstreams import Upstream
@@ -31,7 +32,7 @@ from outlay.faces.server.logs import say
 from outlay.faces.server.reserving import Reserve, Settle
 from outlay.faces.server.state import ServerState
 from outlay.faces.server.writer import Events
-from outlay.instrument.calls import Exchange
+from outlay.instrument.calls import Exchange, Whole
 from outlay.instrument.reserved import at_worst, is_unsure
 from outlay.ledger.budget_store import Settled
 from outlay.model import Basis, PricingStatus, Quantity, Status, UsageEvent
@@ -174,14 +175,14 @@ class Accounts:
         """Book what happened; what it cost as text, None where it has no price. Nothing is awaited."""
         answer = exchange.answer()
         found = extract(
-            answer,
+            _reading(answer),
             provider=order.upstream.provider,
             url=order.url,
             request=order.body,
             status_code=exchange.status_code,
         )
         found = marked(found, exchange.error, exchange.status_code)
-        fields = {**order.fields, "duration_s": round(time.monotonic() - order.began_s, 6)}
+        fields = {**order.fields, "duration_s": _seconds(time.monotonic() - order.began_s)}
         if self._ledger.estimate is not None and not isinstance(answer, Reading):
             found = self._ledger.estimated(found, answer, exchange.request, self._ledger.estimate)
         if held.taken is None:
@@ -212,12 +213,14 @@ class Accounts:
     def _happened(self, asked: UsageEvent, call: Mapping[str, Any]) -> UsageEvent:
         """The call as it was, in the place of the one that was asked for."""
         now = self._ledger.clock.now()
-        given = {name: value for name in _KEPT if (value := getattr(asked, name)) not in (None, "", {})}
-        fields = {**given, **{name: value for name, value in call.items() if value is not None}}
-        for name in ("id", "time", "time_to"):
-            fields.pop(name, None)
-        event = build_event(fields, now, self._ledger.currency, id=asked.id)
-        return replace(event, occurred_from=asked.occurred_from, occurred_to=max(now, asked.occurred_from))
+        told = {name: value for name, value in call.items() if value is not None and name not in _ITS_OWN}
+        event = build_event(told, now, self._ledger.currency, id=asked.id)
+        for name in _BEFORE:
+            if (value := getattr(asked, name)) and name not in told:
+                force_setattr(event, name, value)
+        force_setattr(event, "occurred_from", asked.occurred_from)
+        force_setattr(event, "occurred_to", max(now, asked.occurred_from))
+        return event
 
     def _book_unreserved(self, order: Order, held: Held, found: Extraction, fields: dict[str, Any]) -> str | None:
         kept = found.found == "usage" or (order.method == "POST" and found.found == "missing")
@@ -342,10 +345,12 @@ class Accounts:
             await asyncio.gather(*self._settling, return_exceptions=True)
 
 
-_KEPT: Final = (
-    *("provider", "service", "operation", "user", "customer", "team", "project", "feature", "job", "environment"),
+_ITS_OWN: Final = frozenset(("id", "time", "time_to"))
+_BEFORE: Final = (
+    *("operation", "user", "customer", "team", "project", "feature", "job", "environment"),
     *("request", "trace", "step", "tags", "parameters"),
 )
+"""What was told before the call, and checked then."""
 
 
 def _kind_of(order: Order) -> Kind:
@@ -353,6 +358,21 @@ def _kind_of(order: Order) -> Kind:
     found = extract(Reading(), provider=order.upstream.provider, url=order.url, request=order.body)
     known = found.found != "none" and not (found.found == "unknown" and not _names_service(order))
     return Kind(found.provider, found.service, found.operation, order.method == "POST" and known)
+
+
+def _reading(answer: object) -> object:
+    """An answer that is one JSON object, as by far the most are, read without asking what else it may be."""
+    if isinstance(answer, Whole) and answer.content is not None and answer.content[:1] == b"{":
+        frame = decode(answer.content)
+        if isinstance(frame, dict):
+            return Reading(frames=[unwrapped(frame)], headers=answer.headers)
+    return answer
+
+
+def _seconds(value: float) -> Decimal:
+    """Seconds to the microsecond."""
+    whole, rest = divmod(round(value * 1_000_000), 1_000_000)
+    return Decimal(f"{whole}.{rest:06d}".rstrip("0").rstrip("."))
 
 
 def _names_service(order: Order) -> bool:
