@@ -310,7 +310,9 @@ class LedgerAnalysis(LedgerReader):
         for block in blocks:
             learned = _day_start(block.start - WATCHED_DAYS[step] * DAY_MICROSECONDS, zone)
             over = block.end + EPISODE_DAYS[step] * DAY_MICROSECONDS
-            first, last = (bisect_left(steps, instant, key=_start_of) for instant in (learned, over))
+            first, began_at, last = (
+                bisect_left(steps, instant, key=_start_of) for instant in (learned, block.start, over)
+            )
             began = min((_first_spend(amounts[first:last]) for amounts in groups.values()), default=0)
             for keys in sorted(chosen & groups.keys(), key=str):
                 # Before the ledger began nothing was known. A service or feature that came later cost nothing until
@@ -318,7 +320,8 @@ class LedgerAnalysis(LedgerReader):
                 amounts = groups[keys][first:last]
                 place = _first_spend(amounts) if by == ("user",) else began
                 starts = [one.start for one in steps[first:last]][place:]
-                if starts:
+                # Without credits no episode of this block rises by more than all that was spent since it began.
+                if starts and (sum(groups[keys][began_at:last]) >= least or min(amounts) < 0):
                     yield (
                         block,
                         SpendSeries(

@@ -206,13 +206,17 @@ def stretches(values: Sequence[float], pace: Pace) -> Iterator[Stretch]:
     """Where a series rises as it never did, looking back only."""
     # The series as it would have been: within a stretch its expectation, by which what follows is measured.
     calm = list(values)
+    # Up to which point an episode can still be among the weeks by which a point is measured.
+    disturbed = -1
+    reach = pace.day_points * max(pace.watching.days_before, 7 * pace.watching.weeks_before)
     residuals: list[float | None] = []
     first, last = -1, -1
     usuals: list[float] = []
     noises: list[float] = []
     for point in novelties(values, day_points=pace.day_points, watching=pace.watching):
         index, value = point.index, values[point.index]
-        usual = expected(calm, index, pace.day_points, pace.watching)
+        # Where nothing was taken out of what it is measured by, it was measured already.
+        usual = expected(calm, index, pace.day_points, pace.watching) if index <= disturbed else point.usual
         novel = first >= 0 or (point.score >= pace.watching.margin and index >= pace.learning)
         noise = _noise(residuals, pace) if novel else 0.0
         if usual is None or (first < 0 and not (novel and value > usual + 2 * noise)):
@@ -224,6 +228,7 @@ def stretches(values: Sequence[float], pace: Pace) -> Iterator[Stretch]:
         usuals.append(usual)
         noises.append(noise)
         calm[index] = min(value, usual)
+        disturbed = index + reach
         if value > usual + max(noise, 0.1 * usual):
             last = index
         long = index - first + 1 >= pace.most

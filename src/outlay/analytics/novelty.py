@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import log, sqrt
-from statistics import median
 
 import msgspec
 
@@ -45,16 +44,21 @@ class Watching(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Novelty(msgspec.Struct, frozen=True):
-    """One point of a series: how novel it is, whether that is to be told, and what had been expected there."""
+    """One point of a series: how novel it is, whether that is to be told, and what had been expected there.
+
+    `usual` is what the days before led to expect, as `expected` gives it; without such days that is None, and
+    `expected` the mean of the last points.
+    """
 
     index: int
     score: float
     told: bool
     expected: float
+    usual: float | None
 
 
 class Range:
-    """The range in which a view has moved so far."""
+    """The range in which a view has moved so far. Of every point it is asked, so it compares by itself."""
 
     def __init__(self, watching: Watching, weight: float, learning: int, quiet: int) -> None:
         """It learns from `learning` points before it tells anything; `quiet` points after it told, it is wary."""
@@ -64,21 +68,25 @@ class Range:
         self._floor = self._ceiling = 0.0
         self._seen = 0
         self._wary = 0
+        self._kept = 1 - 1 / watching.fading
 
     def novelty(self, value: float) -> float:
         """How far `value` leaves the range, in its widths; the range then knows it."""
-        self._seen += 1
-        if self._seen <= self._learning:
-            first = self._seen == 1
-            self._low = value if first else min(self._low, value)
-            self._high = value if first else max(self._high, value)
+        low, high = self._low, self._high
+        if self._seen < self._learning:
+            self._low = value if not self._seen or value < low else low
+            self._high = value if not self._seen or value > high else high
+            self._seen += 1
             return 0.0
-        width = max(self._high - self._low, 1e-9 * max(abs(self._high), abs(self._low), 1e-12))
-        found = self._weight * max((value - self._high) / width, (self._low - value) / width, 0.0)
+        if low <= value <= high:
+            self._learn(value)
+            return 0.0
+        width = max(high - low, 1e-9 * max(abs(high), abs(low), 1e-12))
+        found = self._weight * ((value - high) / width if value > high else (low - value) / width)
         if found >= self._watching.margin and not self._wary:
             self._wary = self._quiet + 1
             most = max(self._watching.widening, self._watching.outlier_share * found / self._weight) * width
-            self._ceiling, self._floor = self._high + most, self._low - most
+            self._ceiling, self._floor = high + most, low - most
         self._learn(value)
         return found
 
@@ -87,15 +95,19 @@ class Range:
         if self._wary:
             self._wary -= 1
             high, low = max(high, min(value, self._ceiling)), min(low, max(value, self._floor))
-        else:
-            high, low = max(high, value), min(low, value)
-        middle, kept = (high + low) / 2, 1 - 1 / self._watching.fading
+        elif value > high:
+            high = value
+        elif value < low:
+            low = value
+        middle, kept = (high + low) / 2, self._kept
         self._high = middle + (high - middle) * kept if value < high else high
         self._low = middle + (low - middle) * kept if value > low else low
 
 
 class Moving:
     """Mean and deviation of the last points."""
+
+    __slots__ = ("_kept", "_origin", "_points", "_squares", "_sum")
 
     def __init__(self, points: int) -> None:
         """Of the last `points`, or of as many as there were."""
@@ -134,17 +146,20 @@ def expected(values: Sequence[float], index: int, day_points: int, watching: Wat
     """
     if not day_points or index < 2 * day_points:
         return None
-    of_days = median(_before(values, index, day_points, watching.days_before))
+    of_days = _middle_before(values, index, day_points, watching.days_before)
     week_points = 7 * day_points
     if index < 2 * week_points:
         return of_days
-    of_weeks = median(_before(values, index, week_points, watching.weeks_before))
+    of_weeks = _middle_before(values, index, week_points, watching.weeks_before)
     value = values[index]
     return of_weeks if abs(value - of_weeks) < abs(value - of_days) else of_days
 
 
-def _before(values: Sequence[float], index: int, step: int, most: int) -> list[float]:
-    return [values[index - step * count] for count in range(1, most + 1) if index >= step * count]
+def _middle_before(values: Sequence[float], index: int, step: int, most: int) -> float:
+    """The median of up to `most` points before this one, a step apart; statistics.median is slow for so few."""
+    found = sorted(values[index - step * min(most, index // step) : index : step])
+    half = len(found) // 2
+    return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
 
 
 def novelties(values: Sequence[float], *, day_points: int, watching: Watching | None = None) -> Iterator[Novelty]:
@@ -165,7 +180,8 @@ def novelties(values: Sequence[float], *, day_points: int, watching: Watching | 
     for index, value in enumerate(values):
         for moving in (recent, swings, whole):
             moving.add(value)
-        scores = [level.novelty(value), course.novelty(recent.mean)]
+        mean = recent.mean
+        scores = [level.novelty(value), course.novelty(mean)]
         usual = expected(values, index, day_points, watching)
         if usual is not None:
             residuals.add(value - usual)
@@ -176,7 +192,7 @@ def novelties(values: Sequence[float], *, day_points: int, watching: Watching | 
         score = max(scores)
         told = score >= watching.margin and not silent
         silent = quiet if told else max(0, silent - 1)
-        yield Novelty(index, score, told, recent.mean if usual is None else usual)
+        yield Novelty(index, score, told, mean if usual is None else usual, usual)
 
 
 def told(values: Sequence[float], *, day_points: int, watching: Watching | None = None) -> list[Novelty]:

@@ -46,6 +46,10 @@ _QUARTER_HOUR: Final = (
     f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
     f"% {QUARTER_HOUR_MICROSECONDS}) / {QUARTER_HOUR_MICROSECONDS}"
 )
+_QUARTERS_AN_HOUR: Final = 4
+_FIRST_OF_HOUR: Final = (
+    f"quarter_hour - ((quarter_hour - {{phase}}) % {_QUARTERS_AN_HOUR} + {_QUARTERS_AN_HOUR}) % {_QUARTERS_AN_HOUR}"
+)
 _Part = Callable[[Any], Any]
 
 
@@ -140,6 +144,12 @@ class Reading:
         elif "quarter_hour" in keys and "hour" not in self.query.by:
             keys.remove("quarter_hour")
             self._add_windows(self._windows(since, until), keys)
+        elif "quarter_hour" in keys:
+            windows = self._windows(since, until)
+            phases = {first % _QUARTERS_AN_HOUR for first, _ in windows[1:]}
+            phase = phases.pop() if len(phases) == 1 else None  # Hours of Lord Howe begin otherwise in summer.
+            rows = self._cells_within(rollup, keys, windows[0][0], windows[-1][1], phase) if windows else []
+            self._add_rows(keys, rows, spans=False)
         else:
             self._limit_time(rollup, since, until, conditions, bindings)
             self._add_cells_of("cells", rollup, keys, conditions, bindings)
@@ -162,11 +172,18 @@ class Reading:
         for window, (first, after) in zip(begins, windows, strict=True):
             self._add_rows(keys, self._cells_within(NARROW, keys, first, after), spans=False, window=window)
 
-    def _cells_within(self, rollup: Rollup, keys: Sequence[str], first: int, after: int) -> list[Any]:
-        """The sums of a rollup's cells in [first, after), as its grain counts."""
+    def _cells_within(
+        self, rollup: Rollup, keys: Sequence[str], first: int, after: int, phase: int | None = None
+    ) -> list[Any]:
+        """The sums of a rollup's cells in [first, after), as its grain counts.
+
+        With a `phase` quarter hours are summed by hours, which begin at those of that remainder.
+        """
         conditions, bindings = self._where(rollup)
         conditions.insert(0, f"{rollup.grain.value} >= ? AND {rollup.grain.value} < ?")
         text = self._cells_text("cells", rollup, keys, conditions)
+        if phase is not None:
+            text = text.replace(column("quarter_hour"), _FIRST_OF_HOUR.replace("{phase}", str(phase)))
         return list(self.dialect.rows_of(self.connection, text, (first, after, *bindings)))
 
     def _adds_together(self, chosen: Plan) -> bool:

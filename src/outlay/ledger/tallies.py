@@ -7,7 +7,7 @@ from a rollup adds its cells to the same tallies, so that both give the same tab
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, WindowName, window_of, zone_info
@@ -199,13 +199,14 @@ class Scan:
     def table(self, currency: str, answered_by: str) -> CostTable:
         """The groups as rows: in order of time, then dearest first."""
         query = self.query
-        times = tuple(index for index, name in enumerate(query.by) if name in TIME_KEYS)
+        times = [index for index, name in enumerate(query.by) if name in TIME_KEYS]
+        names = [index for index, name in enumerate(query.by) if name not in TIME_KEYS]
         kept = [(key, tally) for key, tally in self.groups.items() if not tally.empty]
-        kept.sort(key=lambda item: _order(item[0], item[1], times))
+        kept.sort(key=lambda item: _order(item[0], item[1], times, names))
         del kept[len(kept) if query.top is None else query.top :]
         return CostTable(
             by=query.by,
-            rows=tuple(self._row(self._labels(key), tally, currency) for key, tally in kept),
+            rows=tuple([self._row(self._labels(key), tally, currency) for key, tally in kept]),
             total=self._row((), self.total, currency),
             currency=currency,
             zone=self.calendar.zone,
@@ -213,9 +214,12 @@ class Scan:
         )
 
     def _labels(self, key: GroupKey) -> tuple[str | None, ...]:
+        label = self.calendar.label
         return tuple(
-            self.calendar.label(name, part) if isinstance(part, int) else part  # type: ignore[arg-type]  # ints are starts
-            for name, part in zip(self.query.by, key, strict=True)
+            [
+                label(name, part) if isinstance(part, int) else part  # type: ignore[arg-type]  # ints are starts
+                for name, part in zip(self.query.by, key, strict=True)
+            ]
         )
 
     def _row(self, keys: tuple[str | None, ...], tally: Tally, currency: str) -> CostRow:
@@ -228,7 +232,7 @@ class Scan:
             unpriced=tally.unpriced,
             incomplete=tally.incomplete,
             quantities=_present(tally.quantities) if self.query.quantities else None,
-            basis=dict(sorted((name, amount) for name, amount in tally.basis.items() if amount)),
+            basis=_sorted_amounts(tally.basis),
             amount_p50=p50,
             amount_p95=p95,
             amount_max=largest,
@@ -333,6 +337,11 @@ def _present(quantities: Mapping[str, Quantity]) -> dict[str, Quantity]:
     return {meter: quantity for meter, quantity in sorted(quantities.items()) if quantity}
 
 
-def _order(key: GroupKey, tally: Tally, times: tuple[int, ...]) -> tuple[object, ...]:
-    names = tuple((part is None, part or "") for index, part in enumerate(key) if index not in times)
-    return tuple(key[index] for index in times), -tally.amount, names
+def _sorted_amounts(basis: Mapping[str, int]) -> dict[str, int]:
+    if len(basis) == 1:  # Most groups rest on one thing.
+        return {name: amount for name, amount in basis.items() if amount}
+    return dict(sorted((name, amount) for name, amount in basis.items() if amount))
+
+
+def _order(key: GroupKey, tally: Tally, times: Sequence[int], names: Sequence[int]) -> tuple[object, ...]:
+    return [key[index] for index in times], -tally.amount, [(key[index] is None, key[index] or "") for index in names]
