@@ -14,7 +14,7 @@ from tests.served import served
 import outlay
 from outlay.faces.server.app import create_app
 from outlay.faces.server.logs import JsonLines
-from outlay.faces.server.upkeep import LEASE, Upkeep
+from outlay.faces.server.upkeep import LEASE, WARMED_AT_ONCE, Upkeep
 
 
 def test_one_of_two_servers_leads_until_it_ends(ledger: outlay.Ledger, clock: outlay.FrozenClock) -> None:
@@ -37,6 +37,31 @@ def test_a_round_folds_and_books_what_is_overdue(ledger: outlay.Ledger, clock: o
     assert Upkeep(create_app(ledger).state)._round()
     assert ledger.costs().total == outlay.Money.of("0.001")
     assert ledger.store.fold() == 0
+
+
+def test_a_round_looks_at_so_much_of_a_long_history_that_what_is_overdue_never_waits_for_it(
+    memory: outlay.Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def warm(store: object, most: int | None = None) -> int:
+        asked.append(most)
+        return 0
+
+    monkeypatch.setattr(type(memory.store), "warm", warm)
+    assert Upkeep(create_app(memory).state)._round()
+    assert asked == [WARMED_AT_ONCE]
+
+
+def test_a_round_that_takes_long_is_told(
+    memory: outlay.Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("outlay.faces.server.upkeep.SLOW_SECONDS", -1.0)
+    with served(memory):
+        ends_s = time.monotonic() + 30
+        while "longer than its lease" not in caplog.text and time.monotonic() < ends_s:
+            time.sleep(0.01)
+    assert "a round of upkeep took longer than its lease" in caplog.text
 
 
 def test_a_server_that_stops_gives_the_lease_up(memory: outlay.Ledger) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from traceback import extract_tb
@@ -21,6 +22,12 @@ LEASE: Final = "upkeep"
 
 LEASE_SECONDS: Final = 10
 ROUND_SECONDS: Final = 1.0
+WARMED_AT_ONCE: Final = 20_000
+"""How many past entries a round looks at for new budgets: what is overdue does not wait for a long history."""
+
+SLOW_SECONDS: Final = float(LEASE_SECONDS)
+"""A round that takes longer than the lease is told: another server may have begun to lead meanwhile."""
+
 TOKENS_ROUNDS: Final = 300
 Loop = Callable[[], Coroutine[Any, Any, None]]
 
@@ -89,11 +96,15 @@ class Upkeep:
 
     async def _lead(self) -> None:
         while True:
+            began_s = time.monotonic()
             try:
                 self.leading = await asyncio.to_thread(self._round)
             except OutlayError as error:
                 self.leading = False
                 say(logging.WARNING, "upkeep failed; it is tried again", code=error.code)
+            took_s = time.monotonic() - began_s
+            if took_s > SLOW_SECONDS:
+                say(logging.WARNING, "a round of upkeep took longer than its lease", seconds=round(took_s, 1))
             await asyncio.sleep(ROUND_SECONDS)
 
     def _round(self) -> bool:
@@ -104,6 +115,6 @@ class Upkeep:
         if not ledger.store.take_lease(LEASE, self.holder, now, until):
             return False
         ledger.store.expire(now)
-        ledger.store.warm()
+        ledger.store.warm(WARMED_AT_ONCE)
         ledger.store.fold()
         return True

@@ -111,7 +111,7 @@ class Connections:
     def _new_locks(self) -> None:
         self._gate = threading.Condition(threading.Lock())
         self._busy = 0
-        self._forking = False
+        self._forks = 0
 
     # --- transactions
 
@@ -248,7 +248,7 @@ class Connections:
     def _take(self) -> Connection:
         self.check()
         with self._gate:
-            while self._forking or self._busy >= CONNECTIONS_MAX:
+            while self._forks or self._busy >= CONNECTIONS_MAX:
                 self._gate.wait()
             self._busy += 1
             if self._idle:
@@ -298,7 +298,7 @@ class Connections:
         if self._closed or os.getpid() != self._pid:
             return
         with self._gate:
-            self._forking = True
+            self._forks += 1  # Two threads may fork at the same time.
             while self._busy:
                 self._gate.wait()
         self._drop_idle()
@@ -306,12 +306,12 @@ class Connections:
     def after_fork_in_parent(self) -> None:
         """Let transactions go on."""
         with self._gate:
-            self._forking = False
+            self._forks = max(0, self._forks - 1)
             self._gate.notify_all()
 
     def after_fork_in_child(self) -> None:
         """Start afresh: nothing is open, and locks held by the parent's other threads do not exist here."""
-        if not self._forking:
+        if not self._forks:
             return
         self._pid = os.getpid()
         self._new_locks()

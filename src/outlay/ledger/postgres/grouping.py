@@ -57,11 +57,11 @@ class Grouping(Generic[Asked, Given]):
     def __call__(self, asked: Asked, epoch: int | None) -> Given:
         """What becomes of one. Raises what its group raised, or what it raises alone where the group was at fault."""
         place: _Place[Asked, Given] = _Place(asked, epoch)
-        with self._lock:
-            self._waiting.append(place)
-            place.leads = not self._led
-            self._led = True
         try:
+            with self._lock:
+                self._waiting.append(place)
+                place.leads = not self._led
+                self._led = True
             if not place.leads:
                 place.turn.acquire()
             if place.leads:
