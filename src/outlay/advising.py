@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -32,7 +31,7 @@ from outlay.analytics.volumes import shipped_volumes
 from outlay.arguments import Where, read_text, read_where
 from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.errors import InvalidInput, NotFound
-from outlay.estimating import LedgerEstimates
+from outlay.estimating import LedgerEstimates, Prices
 from outlay.ledger.store import EntryFilter
 from outlay.model import Basis
 from outlay.pricing.rate import rate
@@ -80,7 +79,7 @@ class LedgerAdvice(LedgerEstimates):
         days: int = DAYS,
         where: Where = None,
         stack: StackFile | None = None,
-        prices: str | Path | None = None,
+        prices: Prices = None,
         utilisation: Sequence[Utilisation] = (),
         cheaper: Mapping[str, str] | None = None,
     ) -> AdviceReport:
@@ -198,7 +197,7 @@ class LedgerAdvice(LedgerEstimates):
         return grouped(seen), since, len(seen)
 
     def _on_stack(
-        self, stack: StackFile, prices: str | Path | None, utilisation: Sequence[Utilisation], now: Instant
+        self, stack: StackFile, prices: Prices, utilisation: Sequence[Utilisation], now: Instant
     ) -> tuple[list[Advice], int]:
         """The advice, and what the rows that the ledger does not hold are estimated at a month."""
         span, volumes = self._both_ends(prices), shipped_volumes()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -41,6 +41,17 @@ ESTIMATE: Final = "estimate"
 MARGIN_PERCENT_MAX: Final = 1_000
 
 
+class PriceText(NamedTuple):
+    """A price file's text, where the file itself is elsewhere."""
+
+    text: str
+    name: str = "sent"
+
+
+Prices = str | Path | PriceText | None
+"""A price file: its path, or its text."""
+
+
 class LedgerEstimates(LedgerAnalysis):
     """What a ledger says a thing will cost before it is made."""
 
@@ -57,7 +68,7 @@ class LedgerEstimates(LedgerAnalysis):
         *,
         margin_percent: str | Decimal | int = 0,
         job: str | None = None,
-        prices: str | Path | None = None,
+        prices: Prices = None,
     ) -> JobEstimate:
         """Price a job before it is made: each step has the fields of `record`, `count` for calls alike.
 
@@ -88,13 +99,11 @@ class LedgerEstimates(LedgerAnalysis):
         actual = [(one.event.provider, one.event.service, one.rating.amount) for one in made.receipts]
         return compare_estimate(msgspec.json.decode(body, type=KeptEstimate), actual, self.currency)
 
-    def estimate_stack(self, stack: Stack, *, prices: str | Path | None = None) -> StackEstimate:
+    def estimate_stack(self, stack: Stack, *, prices: Prices = None) -> StackEstimate:
         """A stack's month and year by the prices in force, and by a price file that holds for this estimate only."""
         return self._priced_stacks([stack], prices)[0]
 
-    def estimate_scenarios(
-        self, file: StackFile, *, prices: str | Path | None = None
-    ) -> tuple[StackEstimate, list[Difference]]:
+    def estimate_scenarios(self, file: StackFile, *, prices: Prices = None) -> tuple[StackEstimate, list[Difference]]:
         """The stack of a file, and what each of its scenarios would change."""
         base, *others = self._priced_stacks([file.stack, *file.scenarios.values()], prices)
         return base, differences(base, dict(zip(file.scenarios, others, strict=True)))
@@ -111,15 +120,16 @@ class LedgerEstimates(LedgerAnalysis):
         billed = {(str(row.keys[0]), str(row.keys[1])): row.amount for row in rows}
         return beside_bill(estimate, billed, Fraction(last - first, DAY_MICROSECONDS), units)
 
-    def _priced_stacks(self, stacks: Sequence[Stack], prices: str | Path | None) -> list[StackEstimate]:
+    def _priced_stacks(self, stacks: Sequence[Stack], prices: Prices) -> list[StackEstimate]:
         now, span = self.clock.now(), self._both_ends(prices)
         return [price_stack(stack, span, shipped_volumes(), at=now, currency=self.currency) for stack in stacks]
 
-    def _both_ends(self, prices: str | Path | None) -> Span:
+    def _both_ends(self, prices: Prices) -> Span:
         book = self.book
         if prices is not None:
             # Told last, so that where the ledger has a price for the same thing this file's holds.
-            told = read_price_file(_text_of(prices), str(prices), recorded_at=self.clock.now())
+            sent = prices if isinstance(prices, PriceText) else price_text(prices)
+            told = read_price_file(sent.text, sent.name, recorded_at=self.clock.now())
             book = book.with_rates((*book.user_rates, *told.rates))
         low, high = book.at(End.LOW), book.at(End.HIGH)
 
@@ -127,6 +137,11 @@ class LedgerEstimates(LedgerAnalysis):
             return rate(event, low), rate(event, high)
 
         return span
+
+
+def price_text(path: str | Path) -> PriceText:
+    """A price file, read. Raises InvalidInput `no_such_file`."""
+    return PriceText(_text_of(path), str(path))
 
 
 def load_stack(path: str | Path) -> StackFile:

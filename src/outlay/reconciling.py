@@ -222,8 +222,7 @@ class LedgerBills(LedgerReader):
 
     def balance(self, provider: str, *, days: int = BURN_DAYS) -> Balance:
         """What is left of a prepaid balance, and the day it runs out. Raises NotFound `no_balance`."""
-        if isinstance(days, bool) or not isinstance(days, int) or days < 1:
-            raise InvalidInput("days is a whole number from 1", code="bad_days", field="days")
+        checked_days(days)
         known = self._known_balance(provider)
         now = self.clock.now()
         spent = self._spent_between(provider, known.at, now + 1)
@@ -269,6 +268,12 @@ class LedgerBills(LedgerReader):
 
 
 _DAYS_AHEAD_MAX: Final = 36_525
+
+
+def checked_days(days: int) -> None:
+    """Raises InvalidInput `bad_days` for what is no whole number from 1."""
+    if isinstance(days, bool) or not isinstance(days, int) or days < 1:
+        raise InvalidInput("days is a whole number from 1", code="bad_days", field="days")
 
 
 def _day(value: date | str | None) -> int | None:

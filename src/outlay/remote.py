@@ -44,6 +44,7 @@ from outlay.pricing.catalogue import shipped
 from outlay.reader import loop_runs
 from outlay.receipt import JOURNALED, PRICED, Receipt
 from outlay.recorder import Recorder
+from outlay.remote_advising import RemoteAdvice
 from outlay.remote_bills import RemoteBills
 from outlay.remote_budgets import RemoteBudgets
 from outlay.remote_reserving import NoStore, RemoteRecorder, RemoteReserver
@@ -73,7 +74,7 @@ GROUP: Final = 1_000
 _Item = TypeVar("_Item")
 
 
-class RemoteLedger(RemoteAnalysis, RemoteBudgets, RemoteBills, Ledger):
+class RemoteLedger(RemoteAnalysis, RemoteAdvice, RemoteBudgets, RemoteBills, Ledger):
     """A ledger behind an Outlay server, with every method of Ledger. Safe to share between threads and forks."""
 
     def __init__(

@@ -17,7 +17,7 @@ import msgspec
 
 from outlay import errors
 from outlay.errors import BudgetExceeded, InvalidInput, LedgerClosed, LedgerError, MissingExtra, OutlayError
-from outlay.wire import EXACT
+from outlay.wire import EXACT, received_custom
 
 if TYPE_CHECKING:
     import httpx
@@ -222,7 +222,7 @@ def _pause_s(told: str | None) -> float:
 @cache
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """The reader of a kind of answer."""
-    return msgspec.json.Decoder(kind)
+    return msgspec.json.Decoder(kind, dec_hook=received_custom)
 
 
 def _httpx() -> ModuleType:

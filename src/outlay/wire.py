@@ -6,10 +6,12 @@ the other frozen data as they are, so that what a program gets from a server is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +34,7 @@ from outlay.reserving import WorstCase
 EXACT: Final = "application/vnd.outlay+json"
 """The media type of the vocabulary itself."""
 
+_FRACTION: Final = re.compile(r"-?[0-9]{1,400}(/0*[1-9][0-9]{0,399})?")
 _TOLD_APART: Final = ("id", "time", "time_to")
 
 
@@ -137,6 +140,13 @@ class SentBook(msgspec.Struct, frozen=True, kw_only=True):
     exchange: tuple[ExchangeRate, ...]
 
 
+class SentRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Some rows of a bill as they were received, and the cursor behind which the next ones are."""
+
+    rows: list[dict[str, str]]
+    next: str | None = None
+
+
 class SentCatalogue(msgspec.Struct, frozen=True, kw_only=True):
     """A version of the catalogue that a ledger used, less its body."""
 
@@ -178,6 +188,24 @@ class SentReport(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool
     total: Money
     sections: tuple[SentSection, ...]
+
+
+def encoded(value: object) -> bytes:
+    """A value as JSON, also one that holds fractions: each is text such as 1/3."""
+    return msgspec.json.encode(value, enc_hook=_sent_custom)
+
+
+def _sent_custom(value: object) -> str:
+    if isinstance(value, Fraction):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} is not sent")
+
+
+def received_custom(kind: type, value: object) -> object:
+    """A fraction as it was sent. For a decoder of msgspec, which says where it was wrong."""
+    if kind is Fraction and isinstance(value, str) and _FRACTION.fullmatch(value):
+        return Fraction(value)
+    raise ValueError(f"{kind.__name__} is expected, as text such as 1/3")
 
 
 def sent_report(found: Report) -> SentReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,14 @@ import pytest
 from tests.served import Served
 
 import outlay
+from outlay.analytics.advise_stack import Utilisation
+from outlay.analytics.stack_file import stack_file_of
 from outlay.api import Ledger
 from outlay.capture.statements import BilledRow
 from outlay.clock import isoformat
+from outlay.estimating import PriceText
 from outlay.remote import RemoteLedger
+from outlay.wire import encoded
 
 CHAT: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "operation": "chat"}
 DOLLAR: dict[str, Any] = {"usage": {"output_tokens": 100_000}}  # 100,000 × $10.00 a million = $1.00
@@ -29,22 +33,15 @@ INHERITED = {
     *("add_rate", "attribute", "calls_found", "calls_told", "client_watcher", "keep_call", "keep_extraction"),
     *("alert_link", "channel_maker", "channel_settings", "mail_settings", "own_reports", "report_writer"),
     "suggest_alerts",
+    *("allocate", "estimate_scenarios", "estimate_stack", "stack_against"),
     *("estimate", "estimated", "events_seen", "keep_seen"),
     *("record", "record_call", "record_many", "record_response", "track", "tracked", "watch"),
 }
 """What needs no word of its own for a server: it stands on what does."""
 
 
-NOT_SERVED_YET: tuple[str, ...] = ("outlay.estimating", "outlay.advising", "outlay.reconciling")
-"""Modules whose methods a server has no routes for: they are refused by name."""
-
-
 def _public(kind: type) -> dict[str, Any]:
     return {name: inspect.getattr_static(kind, name) for name in dir(kind) if not name.startswith("_")}
-
-
-def _unserved(name: str) -> bool:
-    return any(name in vars(base) for base in Ledger.__mro__ if base.__module__ in NOT_SERVED_YET)
 
 
 def _own(kind: type, name: str) -> bool:
@@ -54,7 +51,7 @@ def _own(kind: type, name: str) -> bool:
 def test_every_method_of_a_ledger_is_there_for_a_server_with_the_same_signature() -> None:
     here, there = _public(Ledger), _public(RemoteLedger)
     assert here.keys() <= there.keys()
-    assert {name for name in here if not _own(RemoteLedger, name) and not _unserved(name)} == INHERITED
+    assert {name for name in here if not _own(RemoteLedger, name)} == INHERITED
     for name, method in here.items():
         if inspect.isfunction(method):
             assert inspect.signature(method) == inspect.signature(there[name]), name
@@ -224,13 +221,102 @@ def watch_and_report(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: Tol
     told.refused(lambda: ledger.compare(before=(None, None), after=("2026-03-08", None)))
 
 
+STACK: dict[str, Any] = {
+    "stack": {"name": "app", "region": "us-east-1", "environment": "production"},
+    "resource": {
+        "database": {"kind": "rds", "instance": "db.t3.small", "storage_gb": Decimal("20.5")},
+        "logs": {"kind": "logs", "gb_ingested": 10, "retention_days": 30},
+    },
+    "scenario": {"small": {"resource.database.instance": "db.t3.micro"}},
+}
+PRICES = """
+[[service]]
+provider = "acme"
+service = "x"
+source = "an offer"
+rates = [{ meter = "images", price = "0.25" }]
+"""
+
+
+def advise_and_estimate(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: Told) -> None:
+    for number in range(40):
+        at = f"2026-03-0{number // 5 + 1}T09:0{number % 5}:00Z"
+        usage = {"input_tokens": 20_000, "output_tokens": 60}
+        ledger.record(**CHAT, usage=usage, feature="classify", user="u1", job="j", id=f"c{number}", time=at)
+    stack = stack_file_of(STACK)
+    told.refused(lambda: ledger.advice(days=0))
+    told.refused(lambda: ledger.advice(prices="no/such/file.toml", stack=stack))
+    busy = [Utilisation(resource="database", metric="cpu", hours=((Decimal("3.5"), Decimal(9)),) * 400)]
+    found = ledger.advice(stack=stack, utilisation=busy, prices=PriceText(PRICES, "own"), where={"user": "u1"})
+    told(encoded(found).decode())
+    told([(one.item.text, one.tick, one.fact) for one in ledger.checklist(found, stack=stack, utilisation=busy)])
+    told(len(ledger.checklist(found, facts={"lifecycle": (True, "read")})))
+    measure = next(one for one in found.measures if one.where)
+    told(ledger.decide_advice(measure, "accepted", why="cheaper", who="ann"))
+    told.refused(lambda: ledger.decide_advice(measure, "perhaps"))
+    told(ledger.accepted_advice())
+    clock.advance(days=2)
+    told(encoded(ledger.advice_effect(measure.id)).decode())
+    told.refused(lambda: ledger.advice_effect("nothing"))
+    steps = [
+        {**CHAT, "usage": {"output_tokens": 100_000}},
+        {"provider": "acme", "service": "x", "usage": {"images": 2}},
+    ]
+    told(ledger.estimate_job(steps, prices=PriceText(PRICES), margin_percent="10").amounts)
+    told(ledger.estimate_job(steps, prices=PriceText(PRICES), job="j").total)
+    told.refused(lambda: ledger.estimate_job([], job="j"))
+    told.refused(lambda: ledger.estimate_job(steps, job="j", margin_percent=-1))
+    told(ledger.estimate_against("j"))
+    told.refused(lambda: ledger.estimate_against("nothing"))
+    told([one.change for one in ledger.estimate_scenarios(stack)[1]])
+
+
+def bill_and_reconcile(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: Told) -> None:
+    ledger.record(**CHAT, **DOLLAR, user="u1", time="2026-03-02T09:00:00Z")
+    ledger.record(**CHAT, **DOLLAR, time="2026-03-02T10:00:00Z")
+    told.refused(lambda: ledger.reconcile())
+    row: dict[str, Any] = {"date": date(2026, 3, 2), "resource": "", "quantity": "1", "unit": "month"}
+    bill = [
+        BilledRow(service="gpt-4o", provider="openai", cost="2.50", **row),
+        BilledRow(service="Pinecone", provider="pinecone", cost="12.50", **row),
+    ]
+    ledger.import_statement(bill, source="march.csv", metered=["openai"])
+    told(ledger.statements())
+    for one in ledger.statements():
+        told.refused(lambda: list(ledger.statement_rows("nothing")))
+        told(list(ledger.statement_rows(one.id)))
+    told(encoded(ledger.reconcile(dry_run=True)).decode())
+    told(ledger.costs(view="reconciled").total)
+    told(encoded(ledger.reconcile(provider="openai", since="2026-03-01", until=date(2026, 3, 5))).decode())
+    told(ledger.costs(view="reconciled").total)
+    told.refused(lambda: ledger.reconcile("no such bill"))
+    told.refused(lambda: ledger.reconcile(drift="-1"))
+    told(encoded(ledger.allocate("user", where={"provider": "openai"})).decode())
+    told.refused(lambda: ledger.allocate("user", rule="fair"))
+    told.refused(lambda: ledger.balance("openai"))
+    told(ledger.note_balance("openai", "50.00", at="2026-03-01", source="invoice"))
+    told(ledger.note_balance("deepseek", Decimal(3)))
+    told((ledger.balance("openai", days=7), ledger.balances()))
+    told.refused(lambda: ledger.balance("openai", days=0))
+
+
 def _play(script: Callable[..., None], ledger: outlay.Ledger, clock: outlay.FrozenClock) -> list[Any]:
     told = Told([])
     script(ledger, clock, told)
     return told.steps
 
 
-@pytest.mark.parametrize("script", [record_and_ask, correct_and_keep, budget_and_reserve, watch_and_report])
+SCRIPTS = [
+    record_and_ask,
+    correct_and_keep,
+    budget_and_reserve,
+    watch_and_report,
+    advise_and_estimate,
+    bill_and_reconcile,
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_the_same_program_is_told_the_same_of_every_ledger(
     script: Callable[..., None], remote: outlay.Ledger, clock: outlay.FrozenClock, tmp_path: Path
 ) -> None:

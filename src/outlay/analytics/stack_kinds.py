@@ -13,6 +13,9 @@ from outlay.meters import METERS, meter_named
 from outlay.model import Quantity
 
 DAYS_A_MONTH: Final = Fraction(HOURS_A_MONTH, 24)
+SIGNS_MAX: Final = 60
+PLACES_MAX: Final = 30
+QUANTITY_MAX: Final = 10**15
 _NANO: Final = Decimal("0.000000001")
 
 
@@ -53,8 +56,8 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
             raise self.error(name, "is missing or no number")
         try:
-            number = Fraction(str(value).strip())
-        except (ValueError, ZeroDivisionError) as error:
+            number = _fraction(str(value).strip())
+        except (ArithmeticError, ValueError) as error:
             raise self.error(name, f"{str(value)[:40]!r} is no number") from error
         if number < 0 or (above_zero and not number):
             raise self.error(name, f"{str(value)[:40]} must be above 0" if above_zero else "must not be negative")
@@ -104,6 +107,13 @@ class Fields:
             raise self.error(unknown[0], f"is not known here; known are {', '.join(sorted(self._read))}")
 
 
+def _fraction(text: str) -> Fraction:
+    """A number of at most 60 signs and 30 places: a power of ten beyond takes all memory there is."""
+    if len(text) > SIGNS_MAX or ("e" in text.lower() and abs(Decimal(text).adjusted()) > PLACES_MAX):
+        raise ValueError("no stack has such a number")
+    return Fraction(text)
+
+
 def _quantity(number: Fraction, meter: str) -> Quantity:
     """A quantity of at most 9 places."""
     if number.denominator == 1:
@@ -111,6 +121,8 @@ def _quantity(number: Fraction, meter: str) -> Quantity:
     exact = Decimal(number.numerator) / Decimal(number.denominator)
     if METERS[meter].whole:
         raise InvalidInput(f"{meter} counts whole things; {float(number):g} is none", code="fractional_quantity")
+    if abs(exact) >= QUANTITY_MAX:
+        raise InvalidInput(f"nobody uses {float(number):g} of {meter}", code="bad_stack", field=meter)
     return exact.quantize(_NANO, rounding=ROUND_HALF_EVEN).normalize()
 
 

@@ -17,6 +17,8 @@ MODULES: Final[tuple[str, ...]] = (
     "reports",
     "analysis",
     "bills",
+    "estimates",
+    "advice",
     "views",
     "access_keys",
     "changes",
