@@ -195,6 +195,13 @@ def test_an_hour_repeated_in_autumn_is_two_hours(open_store: OpenStore, mode: st
     assert (day.keys, day.events) == (("2026-10-25", "2026-W43", "2026-10"), 2)
 
 
+@pytest.fixture(params=[1_000, 0], ids=["taken from whole days", "read beside whole days"])
+def edges(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to answer what lies between the end of a range and midnight."""
+    monkeypatch.setattr("outlay.ledger.querying.TAKEN_MAX", request.param)
+
+
+@pytest.mark.usefixtures("edges")
 @pytest.mark.parametrize("offset", [0, 1, HOUR // 4, HOUR])
 def test_a_range_includes_its_start_and_excludes_its_end(store: LedgerStore, mode: str, offset: int) -> None:
     midnight = NOON - 12 * HOUR
@@ -208,6 +215,9 @@ def test_a_range_includes_its_start_and_excludes_its_end(store: LedgerStore, mod
     assert store.costs(CostQuery(since=since)).total.events == 3
     assert store.costs(CostQuery(until=until)).total.events == 3
     assert store.costs(CostQuery(since=since, until=since)).rows == ()
+    # Within one day, or until now.
+    assert store.costs(CostQuery(by=("user",), since=since - 1, until=since + 1)).total.events == 2
+    assert store.costs(CostQuery(by=("user",), since=since, until=until + DAY // 2)).total.events == 3
 
 
 def test_as_of_leaves_out_what_was_recorded_later(store: LedgerStore) -> None:
@@ -277,6 +287,7 @@ def test_amounts_beyond_an_int64_of_picounits_are_exact(store: LedgerStore, mode
         assert store.costs(CostQuery(by=by)).total.amount == 5 * 10**19
 
 
+@pytest.mark.usefixtures("edges")
 def test_whole_months_and_the_days_beside_them_add_up_to_what_a_scan_finds(open_store: OpenStore, mode: str) -> None:
     store = open_store(zone="Europe/Berlin")
     # Every sixth day for seven months and more, over the end of the year and both changes of the clock.

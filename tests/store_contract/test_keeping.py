@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.ledger_entries import DAY, NOON, RATES, TODAY, make_entry, plain
+from tests.ledger_entries import DAY, HOUR, NOON, RATES, TODAY, make_entry, plain
 
 from outlay.errors import InvalidInput, LedgerClosed, LedgerError
 from outlay.ledger.sqlite import SqliteStore
@@ -126,6 +126,17 @@ def test_retention_drops_whole_days_and_the_rollups_stay(store: LedgerStore) -> 
     assert store.audit().amount == 2_009 * 2_500_000
     again = store.retain(TODAY - 5, NOON)
     assert (again.entries, again.amount) == (0, 0)
+
+
+def test_a_day_whose_entries_were_dropped_is_not_read_for_a_part_of_it(store: LedgerStore) -> None:
+    old = NOON - 20 * DAY
+    store.append([make_entry("a", old), make_entry("b", old + 6 * HOUR), make_entry("c", NOON)])
+    store.fold(1_000)
+    store.retain(TODAY - 5, NOON)
+    # The day's cells hold both calls: which of them lay before the afternoon nobody knows any more.
+    for by in ((), ("user",)):
+        assert store.costs(CostQuery(by=by, since=old + HOUR)).total.events == 1
+        assert store.costs(CostQuery(by=by, since=old - 12 * HOUR)).total.events == 3
 
 
 def test_a_retry_of_a_dropped_event_is_still_known_for_35_days(store: LedgerStore) -> None:

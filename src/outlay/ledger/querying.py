@@ -28,13 +28,16 @@ from outlay.ledger.rollups import (
     plan,
 )
 from outlay.ledger.rules import quantity_of
-from outlay.ledger.shifted import DIRECT_MAX, shifted
+from outlay.ledger.shifted import DIRECT_MAX, rounded_out, shifted
 from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, Scan, Tally, scan_too_large
 from outlay.model import CostQuery
 from outlay.money import PICO_PER_MICRO
 
 TAIL_MAX: Final = 256
 """A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
+
+TAKEN_MAX: Final = 1_000
+"""Where no more entries lie between the end of a range and midnight, the day is read and they are taken from it."""
 
 FAR: Final = 1 << 62
 """Beyond every instant, day and seq."""
@@ -68,6 +71,9 @@ class View(NamedTuple):
     summed: bool = True
     """Whether the rollups are kept that sum others."""
 
+    horizon: Instant = -FAR
+    """Entries before this instant may have been dropped."""
+
 
 class Reading:
     """One question, answered within one consistent view of the ledger."""
@@ -83,6 +89,31 @@ class Reading:
         self.decoder = Decoder(view.connection, names)
 
     # --- by rollup
+
+    def planned(self) -> Plan | None:
+        """The rollup that covers the question, of whole days too where next to nothing is to be taken from them."""
+        query, view = self.query, self.view
+        outer = rounded_out(query, self.zone)
+        chosen = plan(outer, self.zone, summed=view.summed)
+        if outer == query or chosen is None or chosen.rollup.grain is not Grain.DAY or chosen.rollup.by_meter:
+            return plan(query, self.zone, summed=view.summed)
+        since = query.since if self._costs_more(chosen, outer.since, query.since) else outer.since
+        until = query.until if self._costs_more(chosen, query.until, outer.until) else outer.until
+        rounded = msgspec.structs.replace(query, since=since, until=until)
+        return plan(rounded, self.zone, summed=view.summed)
+
+    def _costs_more(self, chosen: Plan, first: Instant | None, after: Instant | None) -> bool:
+        """Whether to take the entries of [first, after) from a day's cells costs more than to read the others'."""
+        if first is None or after is None or first == after:
+            return False
+        if first < self.view.horizon:
+            return True  # What was dropped cannot be taken away.
+        source, bindings = self.view.source(first, after, True)
+        conditions = time_conditions(first, after, None, bindings)
+        text = self.dialect.sql("scan_count").replace("{source}", source).replace("{conditions}", joined(conditions))
+        (found,) = next(self.dialect.rows_of(self.connection, text, (*bindings, TAKEN_MAX + 1)))
+        day = local_day(first, self.zone)
+        return found > TAKEN_MAX or (found and chosen.rollup.capped and self._overflows(self.query.by, day, day + 1))
 
     def by_plan(self, chosen: Plan) -> str:
         """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
@@ -110,7 +141,7 @@ class Reading:
         """The total of all that the query covers."""
         query = msgspec.structs.replace(self.query, by=(), quantities=False, top=None)
         whole = Reading(self.view, self.names, query, self.zone)
-        chosen = plan(query, self.zone, summed=self.view.summed)
+        chosen = whole.planned()
         if chosen is None or whole.hides_values(chosen):
             whole.by_scan()
         else:
@@ -315,6 +346,10 @@ class Reading:
             self._scan(query.since, chosen.since, folded_only=True)
         if query.until is not None and chosen.until is not None and chosen.until < query.until:
             self._scan(chosen.until, query.until, folded_only=True)
+        if query.since is not None and chosen.since is not None and chosen.since < query.since:
+            self._scan(chosen.since, query.since, folded_only=True, sign=-1)
+        if query.until is not None and chosen.until is not None and query.until < chosen.until:
+            self._scan(query.until, chosen.until, folded_only=True, sign=-1)
 
     # --- by scan
 
@@ -325,7 +360,13 @@ class Reading:
         return "scan" if indexed is None else f"{indexed} index"
 
     def _scan(
-        self, since: Instant | None, until: Instant | None, *, folded_only: bool, indexed: str | None = None
+        self,
+        since: Instant | None,
+        until: Instant | None,
+        *,
+        folded_only: bool,
+        indexed: str | None = None,
+        sign: int = 1,
     ) -> None:
         query = self.query
         conditions, bindings = where_conditions(self.dialect, self.connection, query.where)
@@ -352,7 +393,7 @@ class Reading:
             .replace("{conditions}", condition)
         )
         rows = self.dialect.rows_of(self.connection, text, bindings)
-        self._add_rows([name for name, _ in keys], rows, spans="job" in query.by)
+        self._add_rows([name for name, _ in keys], rows, spans="job" in query.by, sign=sign)
 
     def _refuse_too_large(
         self, source: str, bindings: Sequence[object], since: Instant | None, until: Instant | None

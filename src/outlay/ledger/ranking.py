@@ -9,7 +9,7 @@ from outlay.ledger.conditions import any_of, as_json, value_numbers
 from outlay.ledger.dialect import column
 from outlay.ledger.names import Names
 from outlay.ledger.querying import Reading, View
-from outlay.ledger.rollups import DAILY, JOB_TOTALS, JOBS, Plan, plan, ranks
+from outlay.ledger.rollups import DAILY, JOB_TOTALS, JOBS, Plan, ranks
 from outlay.ledger.tallies import Tally, dimension_value
 from outlay.model import CostQuery, CostTable, Entry
 
@@ -19,8 +19,8 @@ ALIKE_MAX: Final = 1_000
 
 def answer(view: View, names: Names, query: CostQuery, zone: str, currency: str) -> CostTable:
     """See LedgerStore.costs."""
-    chosen = plan(query, zone, summed=view.summed)
     reading = Ranking(view, names, query, zone)
+    chosen = reading.planned()
     answered_by = None
     if chosen is not None and query.top is not None and view.summed:
         answered_by = reading.by_rank(chosen, query.top)

@@ -1,4 +1,4 @@
-"""Windows that begin within days of the home zone: which whole days and which quarter hours make them. Pure.
+"""Ranges and windows that begin within days of the home zone: which whole days and quarter hours make them. Pure.
 
 New York's day is a day of UTC, less its first four hours, and the first four of the next: sums of whole numbers, so
 that a few quarter hours at each boundary and the days' cells tell what all quarter hours would.
@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from outlay.clock import QUARTER_HOUR_MICROSECONDS, local_day, local_midnight
+from outlay.ledger.rollups import plan
+from outlay.model import CostQuery
 
 DIRECT_MAX: Final = 96
 """So many quarter hours are read as they are: days and what is to be taken from them are no fewer cells."""
@@ -40,6 +44,24 @@ def shifted(windows: Sequence[tuple[int, int]], home_zone: str) -> Shifted:
     nearest = [_nearest(boundary, home_zone) for boundary in boundaries]
     days = [day for day, _ in nearest]
     return Shifted(tuple(pairwise(days)), tuple(edge for _, edge in nearest))
+
+
+def rounded_out(query: CostQuery, home_zone: str) -> CostQuery:
+    """The question for all days that its range touches, where cells of days could answer it at all."""
+    if query.as_of is not None or query.percentiles or query.quantities:
+        return query
+    since, until = query.since, query.until
+    if since is not None:
+        since = local_midnight(local_day(since, home_zone), home_zone)
+    if until is not None:
+        midnight = local_midnight(local_day(until, home_zone), home_zone)
+        until = until if until == midnight else local_midnight(local_day(until, home_zone) + 1, home_zone)
+    return replace(query, since=since, until=until)
+
+
+def is_planned(query: CostQuery, home_zone: str) -> bool:
+    """Whether a rollup may answer a question."""
+    return plan(query, home_zone) is not None or plan(rounded_out(query, home_zone), home_zone) is not None
 
 
 def _nearest(quarter_hour: int, home_zone: str) -> tuple[int, Edge | None]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import apsw
 
-from outlay.clock import Instant
+from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.ledger.conditions import as_json
 from outlay.ledger.folding import BLOCK_BITS
 from outlay.ledger.names import NameBook
 from outlay.ledger.querying import FAR, TAIL_MAX, View
 from outlay.ledger.ranking import answer
-from outlay.ledger.rollups import plan
+from outlay.ledger.shifted import is_planned
 from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
@@ -24,14 +24,17 @@ from outlay.model import CostQuery, CostTable
 def costs(connections: Connections, book: NameBook, folder: Folder, query: CostQuery, currency: str) -> CostTable:
     """See LedgerStore.costs."""
     Scan(query, folder.zone)  # Refuses a question that makes no sense before anything is folded for it.
-    if plan(query, folder.zone) is not None:
+    if is_planned(query, folder.zone):
         with connections.reading() as connection:
             meta = read_meta(connection)
         if meta.last_seq - meta.watermark > TAIL_MAX:
             folder.fold(meta.last_seq - meta.watermark)
     with connections.reading() as connection:
         meta = read_meta(connection)
-        view = View(statements, connection, (meta.watermark,), meta.last_seq, _Source(connection, meta))
+        horizon = meta.horizon * DAY_MICROSECONDS
+        view = View(
+            statements, connection, (meta.watermark,), meta.last_seq, _Source(connection, meta), horizon=horizon
+        )
         return answer(view, book.at(meta.epoch), query, folder.zone, currency)
 
 
