@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
+from operator import itemgetter
 from typing import Any, Final
+
+import msgspec
 
 from outlay.clock import Instant, to_instant
 from outlay.errors import InvalidInput
@@ -30,6 +33,7 @@ FUTURE_MICROSECONDS_MAX: Final = 5 * 60 * 1_000_000
 SHAPES_MAX: Final = 4_096
 _sound_shapes: set[tuple[str, ...]] = set()
 """Sets of meter names that were found sound, so that a call like an earlier one is checked by its numbers alone."""
+_shapes: dict[tuple[str, ...], _Shape] = {}
 _PLACES: Final = Decimal("1e-9")
 _MONEY_DIGITS_MAX: Final = 12
 _REPORTED_PICO_LIMIT: Final = 10**24
@@ -49,29 +53,22 @@ def build_event(
     `too_precise`, `tags_too_large`, `naive_time`, `bad_time`, `time_in_future`, `time_reversed`, `unknown_status`,
     `unknown_basis`, `bad_count`, `float_money`.
     """
+    if type(fields) is not dict and not isinstance(fields, Mapping):
+        raise _field_error(fields)
     try:
         clean: dict[str, Any] = dict(fields)
     except (TypeError, ValueError) as error:
         raise _field_error(fields) from error
     try:
-        later = False
-        for name, value in fields.items():
-            # The fast way for the usual name: comparing the type costs less than isinstance, and what is printable
-            # holds neither a NUL byte nor a lone surrogate.
-            if (
-                type(value) is str
-                and name in _TEXT_FIELDS
-                and value.isprintable()
-                and 0 < len(value) <= TEXT_CHARACTERS_MAX
-            ):
-                continue
-            if value is None:
+        names = tuple(clean)
+        shape = _shapes.get(names) or _shape_of(names)
+        _check_texts(clean, shape)
+        for name, check in shape.others:
+            if clean[name] is None:
                 del clean[name]
-            elif (check := _CHECKS[name]) is _later:
-                later = True
             else:
-                clean[name] = check(value, name)
-        if later:
+                clean[name] = check(clean[name], name)
+        if shape.placed:
             _place(clean, now, currency, zone)
         else:
             clean["occurred_from"] = clean["occurred_to"] = now
@@ -82,6 +79,42 @@ def build_event(
         return UsageEvent(**clean)
     except (KeyError, TypeError, AttributeError) as error:
         raise _field_error(fields) from error
+
+
+class _Shape(msgspec.Struct, frozen=True, eq=False):
+    """The names of an event's fields in their order, and how each is checked: looked up once for calls alike."""
+
+    texts: tuple[str, ...]
+    values: Callable[[dict[str, Any]], tuple[Any, ...]]
+    others: tuple[tuple[str, Callable[[Any, str], Any]], ...]
+    placed: bool
+
+
+def _shape_of(names: tuple[str, ...]) -> _Shape:
+    """A shape that was not seen yet. Raises KeyError for a name that is no field's, or where one is missing."""
+    checks = [(name, _CHECKS[name]) for name in names]
+    others = tuple([(name, check) for name, check in checks if name not in _TEXT_FIELDS])
+    texts = ("provider", "service", *(name for name in names if name in _TEXT_FIELDS - _NEEDED))
+    shape = _Shape(texts, itemgetter(*texts), others, not _PLACED.isdisjoint(names))
+    if _NEEDED.issubset(names) and len(_shapes) < SHAPES_MAX:
+        _shapes[names] = shape
+    return shape
+
+
+def _check_texts(clean: dict[str, Any], shape: _Shape) -> None:
+    """Check the texts, all at once where they are as usual: what is printable holds no NUL and no lone surrogate."""
+    values = shape.values(clean)
+    try:
+        together = "".join(values)
+    except TypeError:
+        together = "\0"
+    if together.isprintable() and len(together) <= TEXT_CHARACTERS_MAX and "" not in values:
+        return
+    for name, value in zip(shape.texts, values, strict=True):
+        if value is None:
+            del clean[name]
+        else:
+            clean[name] = _CHECKS[name](value, name)
 
 
 def _place(clean: dict[str, Any], now: Instant, currency: str, zone: str | None) -> None:
@@ -112,13 +145,14 @@ def _field_error(fields: object) -> InvalidInput:
 
 def make_id(now: Instant) -> str:
     """A UUIDv7 (RFC 9562): the millisecond of `now`, then 74 random bits, so ids sort by time."""
-    milliseconds = f"{now // 1000:012x}"
-    bits = f"{_dice().getrandbits(76):019x}"
-    # The fourth random digit is the variant: its upper two bits are 10, its lower two random.
-    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{bits[:3]}-{_VARIANTS[bits[3]]}{bits[4:7]}-{bits[7:]}"
+    dice = _dice().getrandbits(74)
+    digits = f"{now // 1000 << 80 | _VERSION | dice >> 62 << 64 | _VARIANT | dice & _LOWER:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_VERSION: Final = 7 << 76
+_VARIANT: Final = 2 << 62
+_LOWER: Final = (1 << 62) - 1
 _seeded: list[Any] = [0, random.Random()]
 
 
@@ -379,12 +413,14 @@ def _later(value: object, _: str) -> object:
     return value
 
 
+_NEEDED: Final = frozenset(("provider", "service"))
+_PLACED: Final = frozenset(("time", "time_to", "reported_cost"))
 _TEXT_FIELDS: Final = frozenset(("operation", *ATTRIBUTIONS, "step", "call_key", "provider", "service", "id"))
 _CHECKS: Final[dict[str, Callable[[Any, str], Any]]] = {
     **dict.fromkeys(("provider", "service", "id"), required_text),
     **dict.fromkeys(("operation", *ATTRIBUTIONS, "step", "call_key"), _text),
     **dict.fromkeys(("conditions", "tags"), _pairs),
-    **dict.fromkeys(("time", "time_to", "reported_cost"), _later),
+    **dict.fromkeys(_PLACED, _later),
     "usage": _usage,
     "status": _status,
     "error": _error,

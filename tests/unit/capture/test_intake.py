@@ -119,6 +119,30 @@ def test_ids_sort_by_time_and_are_version_7() -> None:
     assert first[19] in "89ab"
 
 
+def test_a_call_shaped_like_earlier_ones_is_checked_as_they_were() -> None:
+    usual = {"provider": "openai", "service": "gpt-4o", "user": "u1", "id": "a", "usage": {"input_tokens": 1}}
+    assert build_event(usual, NOW).user == "u1"
+    assert build_event({**usual, "user": None}, NOW).user is None
+    assert build_event({**usual, "user": 17}, NOW).user == "17"
+    assert build_event({**usual, "user": "é\n" * 200}, NOW).user == "é\n" * 200
+    for field, bad, code in (
+        ("user", "a\0b", "nul_byte"),
+        ("user", "\ud800", "bad_text"),
+        ("user", "x" * 513, "text_too_long"),
+        ("id", "", "missing_field"),
+        ("usage", {"input_tokens": -1}, "negative_quantity"),
+        ("provider", None, "bad_event"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            build_event({**usual, field: bad}, NOW)
+        assert refused.value.code == code
+    without = {name: value for name, value in usual.items() if name != "service"}
+    for _ in range(2):
+        with pytest.raises(InvalidInput) as refused:
+            build_event(without, NOW)
+        assert refused.value.code == "missing_field"
+
+
 @given(st.decimals(min_value=0, max_value=10**12, places=9))
 def test_a_decimal_of_nine_places_is_kept_exactly(value: Decimal) -> None:
     assert quantity(value) == value
