@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -52,7 +53,8 @@ Finding = Literal["usage", "missing", "pending", "none", "unknown"]
 nothing that Outlay recognises.
 """
 
-_NAME: Final = re.compile(r"[\x21-\x7e]{1,256}$")
+_NAME_LENGTH_MAX: Final = 256
+_NAME: Final = re.compile(rf"[\x21-\x7e]{{1,{_NAME_LENGTH_MAX}}}$")
 _ID: Final = parse("id ?? responseId ?? response_id ?? generation_id")
 _TICKS: Final = 10**12
 _PROBE: Final = StreamRule(lift=(((), ""), (parse("response")[0].steps, ""), (parse("message")[0].steps, "")))
@@ -353,13 +355,19 @@ def _services(answer: _Answer, served: tuple[Term, ...], asked: tuple[Term, ...]
 
 def _names(document: Document, term: Term, profile: Profile) -> Iterator[str]:
     for text in texts(document, term):
-        if not _NAME.match(text):
-            continue
-        name = text
-        for pattern in profile.strip:
-            name = re.sub(pattern, "", name)
+        name = _name(text, profile.strip) if len(text) <= _NAME_LENGTH_MAX else ""
         if name:
             yield name
+
+
+@lru_cache(maxsize=4096)
+def _name(text: str, strip: tuple[str, ...]) -> str:
+    """A service's name without what its provider puts around it; empty for what is no name."""
+    if not _NAME.match(text):
+        return ""
+    for pattern in strip:
+        text = re.sub(pattern, "", text)
+    return text
 
 
 def _conditions(answer: _Answer, flavour: Flavour, leads: Leads) -> dict[str, str]:

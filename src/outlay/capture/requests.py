@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from outlay.capture.paths import Term, at
 from outlay.capture.plain import members
@@ -45,7 +45,7 @@ def parameters_of(request: object) -> dict[str, Parameter]:
             told = at(document, path)
             value = next(filter(_is_parameter, told), None) if told else None
             if value is not None:
-                found[name] = _parameter(value)
+                found[name] = float(value) if isinstance(value, Decimal) else value
                 break
     return found
 
@@ -63,11 +63,5 @@ def _terms() -> tuple[list[tuple[str, Term]], dict[str, list[int]]]:
     return found, told_by
 
 
-def _is_parameter(value: object) -> bool:
+def _is_parameter(value: object) -> TypeGuard[str | int | float | Decimal]:
     return isinstance(value, (int, float, Decimal)) or (isinstance(value, str) and bool(_WORD.match(value)))
-
-
-def _parameter(value: object) -> Parameter:
-    if isinstance(value, Decimal):
-        return float(value)
-    return value if isinstance(value, (str, int, float)) else None

@@ -35,7 +35,7 @@ from outlay.faces.server.writer import Events
 from outlay.instrument.calls import Exchange, Whole
 from outlay.instrument.reserved import at_worst, is_unsure
 from outlay.ledger.budget_store import Settled
-from outlay.model import Basis, PricingStatus, Quantity, Status, UsageEvent
+from outlay.model import Basis, PricingStatus, Quantity, Rating, Status, UsageEvent
 from outlay.recorder import rated_tolerantly
 from outlay.reserving import Ask, Taken
 
@@ -206,15 +206,19 @@ class Accounts:
             if exchange.status_code is None and exchange.error != CLOSED:
                 first["status"] = Status.UNSETTLED
         event = self._happened(asked, first)
-        self._later(Settle(held.id, {}, None, caller, event=event))
+        book = self._ledger.recorder.book
+        rating = rated_tolerantly(event, book)
+        self._later(Settle(held.id, {}, None, caller, event=event, rated=(book, rating)))
         self._keep_others(others)
-        return self._cost(event)
+        return _cost(rating)
 
     def _happened(self, asked: UsageEvent, call: Mapping[str, Any]) -> UsageEvent:
         """The call as it was, in the place of the one that was asked for."""
         now = self._ledger.clock.now()
         told = {name: value for name, value in call.items() if value is not None and name not in _ITS_OWN}
+        duration_s = told.pop("duration_s", None)
         event = build_event(told, now, self._ledger.currency, id=asked.id)
+        force_setattr(event, "duration_s", duration_s)  # As `_seconds` makes it.
         for name in _BEFORE:
             if (value := getattr(asked, name)) and name not in told:
                 force_setattr(event, name, value)
@@ -233,7 +237,7 @@ class Accounts:
         else:
             self._book(event)
         self._keep_others(others)
-        return self._cost(event)
+        return _cost(rated_tolerantly(event, self._ledger.recorder.book))
 
     def _book(self, event: UsageEvent) -> None:
         if self._ledger.spool is not None:
@@ -244,10 +248,6 @@ class Accounts:
     def _keep_others(self, calls: list[dict[str, Any]]) -> None:
         for call in calls:
             self._ledger.keep_call(call)  # On a thread whose loop runs it goes to the spool.
-
-    def _cost(self, event: UsageEvent) -> str | None:
-        rating = rated_tolerantly(event, self._ledger.recorder.book)
-        return amount_text(rating.amount) if rating.status is PricingStatus.PRICED else None
 
     # --- work that is begun in one call and told in another
 
@@ -367,6 +367,10 @@ def _reading(answer: object) -> object:
         if isinstance(frame, dict):
             return Reading(frames=[unwrapped(frame)], headers=answer.headers)
     return answer
+
+
+def _cost(rating: Rating) -> str | None:
+    return amount_text(rating.amount) if rating.status is PricingStatus.PRICED else None
 
 
 def _seconds(value: float) -> Decimal:

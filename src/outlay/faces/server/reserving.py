@@ -20,7 +20,8 @@ from outlay.holding import OF_THE_REQUEST, SETTLED
 from outlay.ledger.budget_store import NotedRefusal, Reserved, Reserving, Settled, Settling
 from outlay.ledger.rules import fingerprint
 from outlay.ledger.store import StaleBook
-from outlay.model import Appended, BudgetAction, Entry, Outcome, UsageEvent
+from outlay.model import Appended, BudgetAction, Entry, Outcome, Rating, UsageEvent
+from outlay.pricing.book import PriceBook
 from outlay.recorder import conflict, rated_tolerantly
 from outlay.reserving import DEADLINE_S, DEADLINES_S, Ask, Taken, estimate_of
 
@@ -61,7 +62,10 @@ class Reserve(Work["Taken | None"]):
 
 
 class Settle(Work[tuple[UsageEvent, Settled]]):
-    """A settlement: what happened in the place of what is held; as fields, or as a whole `event`."""
+    """A settlement: what happened in the place of what is held; as fields, or as a whole `event`.
+
+    `rated` is what a price book made of that event: it is not rated again while that book is in force.
+    """
 
     def __init__(
         self,
@@ -70,9 +74,11 @@ class Settle(Work[tuple[UsageEvent, Settled]]):
         response: object | None,
         caller: Caller,
         event: UsageEvent | None = None,
+        rated: tuple[PriceBook, Rating] | None = None,
     ) -> None:
         super().__init__()
         self.event = event
+        self.rated = rated
         self.id = id
         self.told = told
         self.response = response
@@ -168,7 +174,11 @@ class Reservations:
         prepared = [self._prepared(work, now) for work in works]
         for _ in range(STALE_RETRIES_MAX):
             epoch = recorder.epoch  # Before the book, which another thread may read anew at any moment.
-            settlings = [self._settling(one) for one in prepared if not isinstance(one, OutlayError)]
+            settlings = [
+                self._settling(one, work.rated)
+                for one, work in zip(prepared, works, strict=True)
+                if not isinstance(one, OutlayError)
+            ]
             if not settlings:
                 return [one for one in prepared if isinstance(one, OutlayError)]
             try:
@@ -231,9 +241,10 @@ class Reservations:
             event = next((entry.event for entry in booked if entry.seq == kept.entry), None)
         return None if event is None else Held(event, kept.started_at)
 
-    def _settling(self, one: Held) -> Settling:
+    def _settling(self, one: Held, rated: tuple[PriceBook, Rating] | None) -> Settling:
         event = one.event
-        rating = rated_tolerantly(event, self._ledger.recorder.book)
+        book = self._ledger.recorder.book
+        rating = rated[1] if rated is not None and rated[0] is book else rated_tolerantly(event, book)
         entry = Entry(
             event=event,
             rating=rating,
