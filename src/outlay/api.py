@@ -24,7 +24,7 @@ from outlay.arguments import (
     read_text,
 )
 from outlay.budgets.tokenizer import tiktoken_counter
-from outlay.calls import Call, Function, attributed, inherited, is_heard, told, tracked_function
+from outlay.calls import Call, Function, attributed, inherited, is_heard, keep_late, told, tracked_function
 from outlay.capture.estimates import checked_rule, with_estimate
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, FIELDS, build_event
@@ -431,6 +431,7 @@ class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
 
     def close(self) -> None:
         """Drain the spool and close the store."""
+        keep_late()
         self.closed = True
         if self.spool is not None:
             self.spool.close()

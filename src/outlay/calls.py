@@ -28,6 +28,9 @@ Listener = Callable[[Receipt], None]
 _attribution: ContextVar[Attribution | None] = ContextVar("outlay_attribution", default=None)
 _surrounding: ContextVar[Callable[[], Attribution] | None] = ContextVar("outlay_surrounding", default=None)
 _listener: ContextVar[Listener | None] = ContextVar("outlay_listener", default=None)
+LATE: list[Callable[[], None]] = []
+"""What keeps calls that wait to be kept."""
+
 _INHERITED = frozenset((*ATTRIBUTIONS, "step", "tags"))
 
 
@@ -335,3 +338,9 @@ def _used(call: Call | None, usage: Any, result: Any) -> None:
     if usage is None or call is None:
         return
     call.usage(**(usage(result) if callable(usage) else usage))
+
+
+def keep_late() -> None:
+    """Keep what waits to be kept, before a ledger is asked or closed."""
+    for keep in LATE:
+        keep()

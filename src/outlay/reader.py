@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from outlay.answers import Costs, Job
 from outlay.arguments import When, Where, checked_dimensions, read_date, read_text, read_when, read_where, viewed
+from outlay.calls import keep_late
 from outlay.clock import Clock, Instant, date_to_day, zone_info
 from outlay.errors import AmbiguousId, InvalidInput, NotFound
 from outlay.ledger.rules import live_version
@@ -170,7 +171,10 @@ class LedgerReader:
 
     def _flush(self) -> int:
         # On a thread whose loop runs, waiting for a commit would stall it; the drain thread does it soon.
-        return 0 if self.spool is None or loop_runs() else self.spool.drain()
+        if loop_runs():
+            return 0
+        keep_late()
+        return 0 if self.spool is None else self.spool.drain()
 
 
 def loop_runs() -> bool:

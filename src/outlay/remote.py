@@ -32,7 +32,7 @@ from outlay.arguments import (
     read_where,
     viewed,
 )
-from outlay.calls import inherited
+from outlay.calls import inherited, keep_late
 from outlay.capture.intake import COUNT_MAX, build_event
 from outlay.clock import Clock, Instant, isoformat, zone_info
 from outlay.config import load_client_settings
@@ -282,10 +282,12 @@ class RemoteLedger(RemoteAnalysis, RemoteAdvice, RemoteBudgets, RemoteBills, Led
 
     def flush(self) -> int:
         """Send what waits on this host, also what processes that are gone left here; how many events."""
+        keep_late()
         return sum(spool.adopt() + spool.drain() for spool in self._spools())
 
     def close(self) -> None:
         """Send what waits and close the connections. What cannot be sent stays on this host for the next opener."""
+        keep_late()
         self.closed = True
         for spool in self._spools():
             try:
@@ -417,6 +419,7 @@ class RemoteLedger(RemoteAnalysis, RemoteAdvice, RemoteBudgets, RemoteBills, Led
     def _flush(self) -> int:
         if loop_runs():
             return 0
+        keep_late()
         try:
             return sum(spool.drain() for spool in self._spools())
         except (LedgerError, Overloaded):

@@ -183,6 +183,55 @@ def test_a_stream_that_the_program_forgets_is_kept_when_it_is_collected(
         assert _only(memory).event.status == "cancelled"
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_stream_that_is_collected_within_a_transaction_leaves_it_whole(
+    tmp_path: Path, server: PlaybackServer, held: bool
+) -> None:
+    import gc
+
+    server.play(_claude_stream())
+    with outlay.open(tmp_path / "outlay.db") as ledger:
+        if held:
+            ledger.budget("cap", limit="5", window="day", action="refuse")
+        with ledger.watch(_claude(server)) as client:
+            stream = _stream(client)
+            next(iter(stream))
+            cycle = [stream]
+            cycle.append(cycle)  # Only the collector finds it.
+            del stream, cycle
+        store: Any = ledger.store
+        assert ledger.spool is not None
+        with store._connections.writing() as connection, ledger.spool._lock:
+            connection.execute("INSERT INTO setting (name, value) VALUES ('a', '1')")
+            gc.collect()
+            connection.execute("INSERT INTO setting (name, value) VALUES ('b', '2')")
+        assert (ledger.store.setting("a"), ledger.store.setting("b")) == ("1", "2")
+        assert _only(ledger).event.status == "cancelled"
+        assert ledger.capture_failures == {}
+
+
+def test_a_stream_that_is_open_at_a_fork_is_kept_once_by_the_parent(tmp_path: Path, server: PlaybackServer) -> None:
+    import gc
+
+    server.play(_claude_stream())
+    with outlay.open(tmp_path / "outlay.db") as ledger:
+        with ledger.watch(_claude(server)) as client:
+            stream = _stream(client)
+            next(iter(stream))
+            child = os.fork()
+            if child == 0:
+                try:
+                    del stream
+                    gc.collect()
+                    ledger.flush()
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            del stream
+            gc.collect()
+        assert _only(ledger).event.status == "cancelled"
+
+
 def test_a_cancelled_task_is_cancelled_at_once_and_its_call_is_marked(
     memory: outlay.Ledger, server: PlaybackServer
 ) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from outlay.capture.seen import CLOSED
 from outlay.instrument.clients import safely
+from outlay.instrument.forgotten import attend, collecting, forget
 from outlay.instrument.streaming import Keeper, UsageHider
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ class Passage:
         self._exchange = exchange
         self._keeper = keeper
         self._hider = hider
+        self._pid = os.getpid()
+        attend()
         exchange.keeper, exchange.over = keeper, False
 
     def took(self, data: bytes) -> bytes:
@@ -52,8 +56,10 @@ class Passage:
         """An exception, on its way to the program, is the end."""
         if kind is StopIteration:
             self.over()
+        elif kind is GeneratorExit:
+            self.left()
         elif kind is not None:
-            self.over(CLOSED if kind is GeneratorExit else kind.__name__)
+            self.over(kind.__name__)
 
     def rest(self) -> bytes:
         """What the program has yet to see at the end."""
@@ -63,6 +69,17 @@ class Passage:
         """The stream ended; the operation is kept if nothing else of it is to come."""
         if self._operation.stream_over(self._exchange, error):
             self._operation.finish()
+
+    def left(self) -> None:
+        """The program wants no more of the stream: it closed it, or forgot it. What the collector closes is kept a
+        moment later.
+        """
+        if self._exchange.over or os.getpid() != self._pid:
+            return  # In a forked child the stream is still the parent's, who keeps its call.
+        if collecting() and not sys.is_finalizing():
+            forget(partial(self.over, CLOSED))
+        else:
+            self.over(CLOSED)
 
     async def over_async(self, error: str = "") -> None:
         """The same from a coroutine: a settlement, which commits, leaves the event loop free."""
@@ -98,10 +115,10 @@ class _SyncBytes:
         try:
             self._inner.close()
         finally:
-            self._passage.over(CLOSED)
+            self._passage.left()
 
     def __del__(self) -> None:
-        self._passage.over(CLOSED)
+        self._passage.left()
 
 
 class _AsyncBytes:
@@ -130,7 +147,7 @@ class _AsyncBytes:
             await self._passage.over_async(CLOSED)
 
     def __del__(self) -> None:
-        self._passage.over(CLOSED)
+        self._passage.left()
 
 
 @cache
@@ -192,7 +209,7 @@ class RawBody:
         try:
             self._inner.close()
         finally:
-            self._passage.over(CLOSED)
+            self._passage.left()
 
     def _guarded(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         with self._passage:
@@ -216,7 +233,7 @@ class RawBody:
 
     def __del__(self) -> None:
         if "_passage" in self.__dict__:
-            self._passage.over(CLOSED)
+            self._passage.left()
 
 
 class RawEvents:
@@ -234,7 +251,7 @@ class RawEvents:
             return next(self._inner)
 
     def __del__(self) -> None:
-        self._passage.over(CLOSED)
+        self._passage.left()
 
 
 def pass_events(stream: Any, passage: Passage) -> None:
@@ -251,7 +268,7 @@ def pass_events(stream: Any, passage: Passage) -> None:
         try:
             close()
         finally:
-            passage.over(CLOSED)
+            passage.left()
 
     stream._event_generator = RawEvents(stream._event_generator, passage)
     stream._parse_event, stream.close = parsed, closed
@@ -294,4 +311,4 @@ class AsyncContent:
 
     def __del__(self) -> None:
         if "_passage" in self.__dict__:
-            self._passage.over(CLOSED)
+            self._passage.left()

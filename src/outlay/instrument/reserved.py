@@ -22,6 +22,7 @@ from outlay.capture.streams import Reading
 from outlay.errors import LedgerError, OutlayError
 from outlay.instrument.calls import Exchange, Operation
 from outlay.instrument.clients import safely
+from outlay.instrument.forgotten import keep_forgotten
 from outlay.model import Basis, BudgetAction, Quantity, Status
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _taken(watch: Watch, plan: Plan) -> Held:
     """The reservation. Raises Stopped with the refusal, or with the ledger's error where a budget fails closed."""
     ledger = watch.ledger
+    keep_forgotten()  # What a stream that was just closed held is free now.
     try:
         most = bound(str(plan.fields["provider"]), plan.body, plan.fields["service"])
         if plan.writable or most.output_given:

@@ -25,7 +25,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from outlay.errors import LedgerClosed, LedgerCorrupt, LedgerReadOnly, OpenedBeforeFork, SchemaTooNew
+from outlay.errors import LedgerBusy, LedgerClosed, LedgerCorrupt, LedgerReadOnly, OpenedBeforeFork, SchemaTooNew
 from outlay.ledger.dialect import Row
 from outlay.ledger.sqlite.failures import translate, translated
 from outlay.ledger.sqlite.statements import SCHEMA_VERSION, Executes, migration, only, schema, sql
@@ -326,7 +326,13 @@ class Writing:
         lock.acquire()
         begun = False
         try:
-            connection = self._connection = connections.writer_now()
+            connection = connections.writer_now()
+            if connection.in_transaction:
+                raise LedgerBusy(
+                    f"{connections.address} was asked from within its own transaction, as a signal's handler may; "
+                    "let a thread do it"
+                )
+            self._connection = connection
             cursor = self._cursor = connections.cursor
             cursor.execute("BEGIN IMMEDIATE")
             begun = True

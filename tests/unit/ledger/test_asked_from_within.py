@@ -1,0 +1,38 @@
+"""A ledger that is asked from within its own transaction, as a signal's handler may, keeps that transaction whole."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import outlay
+
+CALL: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "usage": {"output_tokens": 1_000}}
+
+
+def test_a_handler_that_records_within_a_transaction_is_told_and_undoes_nothing(tmp_path: Path) -> None:
+    codes: list[str] = []
+    with outlay.open(tmp_path / "outlay.db") as ledger:
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            with pytest.raises(outlay.LedgerError) as told:
+                ledger.record(**CALL, id="from within")
+            codes.append(told.value.code)
+
+        before = signal.signal(signal.SIGUSR1, handler)
+        store: Any = ledger.store
+        try:
+            with store._connections.writing() as connection:
+                connection.execute("INSERT INTO setting (name, value) VALUES ('first', '1')")
+                signal.raise_signal(signal.SIGUSR1)
+                connection.execute("INSERT INTO setting (name, value) VALUES ('second', '2')")
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        assert codes == ["ledger_busy"]
+        assert (ledger.store.setting("first"), ledger.store.setting("second")) == ("1", "2")
+        assert ledger.record(**CALL, id="after").outcome == "created"
+        assert ledger.costs().events == 1
