@@ -388,7 +388,13 @@ def test_the_dearest_users_of_whole_days_are_the_first_of_all_users(store: Ledge
     for number in range(3, 90, 9):
         (event,) = store.versions(f"e{number}")
         store.amend([Amendment(event[0].seq, None, NOON + DAY, "never happened")])
-    for since, until in ((None, None), (start + 2 * DAY, start + 41 * DAY), (start + 3 * DAY, start + 4 * DAY)):
+    for since, until in (
+        (None, None),
+        (start + 2 * DAY, start + 41 * DAY),
+        (start + 3 * DAY, start + 4 * DAY),
+        (start + 2 * DAY, start + 41 * DAY + 13 * HOUR),  # All of the last day: its second call was at noon.
+        (start + 2 * DAY + DAY // 2 + 1, start + 41 * DAY),
+    ):
         for where in ({}, {"provider": (make_entry("x").event.provider,)}):
             query = CostQuery(by=("user",), since=since, until=until, where=where)
             every = store.costs(query)

@@ -87,6 +87,8 @@ class Reading:
         self.zone = zone
         self.scan = Scan(query, zone)
         self.decoder = Decoder(view.connection, names)
+        self.takes_away = False
+        """Whether entries are to be taken from the cells of the days in which the range begins and ends."""
 
     # --- by rollup
 
@@ -112,6 +114,7 @@ class Reading:
         conditions = time_conditions(first, after, None, bindings)
         text = self.dialect.sql("scan_count").replace("{source}", source).replace("{conditions}", joined(conditions))
         (found,) = next(self.dialect.rows_of(self.connection, text, (*bindings, TAKEN_MAX + 1)))
+        self.takes_away = self.takes_away or bool(found)
         day = local_day(first, self.zone)
         return found > TAKEN_MAX or (found and chosen.rollup.capped and self._overflows(self.query.by, day, day + 1))
 

@@ -43,7 +43,9 @@ class Ranking(Reading):
         if chosen.rollup is JOBS and ranks(query):
             return self._dearest_jobs(most)
         plain = not query.where and not query.quantities and query.by == chosen.rollup.dimensions[:1]
-        if chosen.rollup in DAILY and plain and (chosen.since, chosen.until) == (query.since, query.until):
+        ends = [query.since] if query.since is not None else []
+        ends += [query.until - 1] if query.until is not None else []
+        if chosen.rollup in DAILY and plain and all(map(chosen.holds, ends)) and not self.takes_away:
             return self._dearest(chosen, most)
         return None
 
