@@ -15,7 +15,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -46,11 +46,19 @@ PAGES = {
     "anomaly": "/anomalies/LATEST",
     "ahead": "/forecast",
     "changes": "/compare?period=yesterday",
+    "advice": "/advice",
     "prices": "/prices?provider=google&service=gemini-2.5-flash-image",
     "cloud": "/cloud",
     "settings": "/settings",
     "signin": "/signin",
 }
+
+
+CATEGORIES = """[categories]
+pictures = ["feature:*image*", "feature:inpaint", "feature:style-transfer", "feature:upscale"]
+film = ["feature:clips", "feature:voice"]
+writing = ["feature:script", "feature:stor*"]
+"""
 
 
 class Look(NamedTuple):
@@ -196,7 +204,14 @@ def main() -> None:
     """Draw all of them, or those that are named."""
     chosen = sys.argv[1:] or list(PAGES)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, company(folder) as ledger, served(ledger) as address:
+    with tempfile.TemporaryDirectory() as folder, company(folder) as ledger, chdir(folder):
+        Path("outlay.toml").write_text(CATEGORIES)
+        draw(ledger, chosen)
+
+
+def draw(ledger: outlay.Ledger, chosen: Sequence[str]) -> None:
+    """Those pages in all looks."""
+    with served(ledger) as address:
         latest = ledger.anomalies(since=TODAY - timedelta(days=7))[0].id
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])

@@ -33,6 +33,7 @@ PATHS = (
     "/alerts",
     "/forecast",
     "/compare",
+    "/advice",
     "/prices",
     "/prices?provider=openai&service=gpt-4o",
     "/cloud",

@@ -130,6 +130,21 @@ def test_live_receipts_come_while_one_looks(page: Page, company: Company) -> Non
     expect(page.locator(".live li").first).to_contain_text("live-user")
 
 
+def test_advice_is_the_ledgers_and_what_is_said_to_it_is_kept(page: Page, company: Company) -> None:
+    whole(page, "/advice")
+    told = company.ledger.advice()
+    saved = [Decimal(one).scaleb(-12) for one in (told.joint.saving.low, told.joint.saving.high)]
+    assert amounts(page, "#together .value") == saved
+    first = told.measures[0]
+    page.locator("details", has_text=first.title).locator("summary").click()
+    page.get_by_label(f"Why: {first.title}").first.fill("from Monday on")
+    page.get_by_role("button", name=f"Accept: {first.title}").click()
+    expect(page.get_by_role("status")).to_contain_text("Noted")
+    (kept,) = company.ledger.accepted_advice()
+    assert (kept.id, kept.why.endswith("from Monday on")) == (first.id, True)
+    expect(page.locator("section[aria-label='What accepted measures did']")).to_contain_text(first.title)
+
+
 def test_a_category_costs_what_its_features_do(page: Page, company: Company) -> None:
     """The patterns are `images` and everything with `image` in its name."""
     whole(page, "/explore?by=category&period=30d")

@@ -13,6 +13,7 @@ MODULES: Final = (
     "budgets",
     "alerts",
     "ahead",
+    "advising",
     "prices",
     "categories",
     "seen",

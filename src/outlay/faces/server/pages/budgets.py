@@ -53,7 +53,7 @@ async def budgets(visit: Visit) -> Response:
     table = Table(
         caption="Budgets",
         columns=columns(
-            "Budget", "Window", ">Used", ">Limit", "Spent and reserved", ">~Projected", "~When it is full", "State"
+            "Budget", "Window", ">Used", ">Limit", "Spent and reserved", ">~At this pace", "~When it is full", "State"
         ),
         rows=[_row(visit, one) for one in sorted(found, key=lambda one: -Decimal(one["percent"] or 0))],
         empty="No budget is set. The first one can be set below; it covers all calls unless you say which.",
@@ -136,7 +136,14 @@ async def budget(visit: Visit) -> Response:
     table = Table(
         caption="Accounts",
         columns=columns(
-            "Account", "Window", ">Used", ">Limit", "Spent and reserved", ">~Projected", "~When it is full", "State"
+            "Account",
+            "Window",
+            ">Used",
+            ">Limit",
+            "Spent and reserved",
+            ">~At this pace",
+            "~When it is full",
+            "State",
         ),
         rows=[_row(visit, one) for one in accounts],
     )
@@ -173,7 +180,7 @@ def _figures(visit: Visit, one: Mapping[str, Any]) -> Figures:
                 note=f"{one['pace']} of an even pace" if one["pace"] else "",
             ),
             Figure(
-                label="Projected",
+                label="At this pace",
                 value=said(visit, one["projected"], unit),
                 note=Several(("full", visit.moment(one["spent_at"]))) if one["spent_at"] else "fits in this window",
             ),

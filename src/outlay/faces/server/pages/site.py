@@ -54,11 +54,15 @@ MENU: Final = (
     ("Alerts", "/alerts", False),
     ("Forecast", "/forecast", True),
     ("Compare", "/compare", True),
+    ("Advice", "/advice", False),
     ("Price book", "/prices", True),
     ("Cloud & bills", "/cloud", False),
     ("Settings", "/settings", False),
 )
 """The pages by name, and whether a visitor who sees only a part may open them."""
+
+WITHIN: Final = {"/anomalies/": "/alerts", "/receipts/": "/explore"}
+"""Pages that are reached from another one, under which they stand in the menu."""
 
 SIGN_IN_CODES: Final = ("key_required", "unknown_key", "key_expired", "key_revoked", "bad_token")
 DONE: Final = {
@@ -68,6 +72,7 @@ DONE: Final = {
     "acknowledged": "Acknowledged: the others see that you know.",
     "resolved": "Resolved.",
     "snoozed": "Snoozed: it is kept, and not sent until then.",
+    "decided": "Noted: what it does is measured from now on.",
     "judged": "Noted: others of its kind are not told again.",
     "repriced": "Past calls were rated anew by the price book in force.",
 }
@@ -118,6 +123,8 @@ class Site:
     def menu(self, visit: Visit) -> list[Choice]:
         """The pages that this visitor may open."""
         path = visit.request.url.path
+        for begin, menu in WITHIN.items():
+            path = menu if path.startswith(begin) else path
         return [
             Choice(text=text, href=href, on=path == href or (href != "/" and path.startswith(f"{href}/")))
             for text, href, for_all in MENU
