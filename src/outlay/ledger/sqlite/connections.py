@@ -37,6 +37,11 @@ BUSY_SECONDS_MAX: Final = 10.0
 _APPLICATION_ID: Final = 0x4F75746C  # "Outl"
 _IDLE_READERS_MAX: Final = 4
 _CHECKPOINT_PAGES: Final = 4_000
+_WRITER_STATEMENTS: Final = 512
+"""How many executions back the writer still knows a statement. apsw's cache is a ring that each execution moves on,
+and a group of calls takes hundreds (512 is its most): with 100, every BEGIN and COMMIT was compiled anew.
+"""
+
 _OPS_PER_CHECK: Final = 50_000
 _FIRST_WAIT_S: Final = 20e-6
 _LONGEST_WAIT_S: Final = 2e-3
@@ -86,7 +91,7 @@ class Connections:
         self._idle: list[Reader] = []
         self._new_locks()
         with self.writer_lock:
-            self._writer = self._connect(create=True)
+            self._writer = self._connect(create=True, statements=_WRITER_STATEMENTS)
             self.cursor = self._writer.cursor()
         _OPEN.add(self)
         self._finalizer = weakref.finalize(self, _close_kept, self._pid, self._idle, kept := _Kept())
@@ -101,12 +106,12 @@ class Connections:
 
     # --- opening
 
-    def _connect(self, *, create: bool = False) -> apsw.Connection:
+    def _connect(self, *, create: bool = False, statements: int = 100) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
         if create:
             self._check_folder()
         with translated(self.address):
-            connection = apsw.Connection(self.address, flags=flags)
+            connection = apsw.Connection(self.address, flags=flags, statementcachesize=statements)
         # Never closed by being forgotten: in a child of a fork that we could not see, closing destroys.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         with ExitStack() as undo:
@@ -193,7 +198,7 @@ class Connections:
         if self._closed:
             raise LedgerClosed
         if self._writer is None:
-            self._writer = self._kept.writer = self._connect()
+            self._writer = self._kept.writer = self._connect(statements=_WRITER_STATEMENTS)
             self.cursor = self._writer.cursor()
         return self._writer
 
