@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from outlay.clock import Instant
 from outlay.errors import MissingExtra
 from outlay.ledger.store import JobOutcome
-from outlay.model import CostRow, CostTable
+from outlay.model import CostRow, CostTable, PricingStatus
 from outlay.money import Money, pico_to_decimal, round_half_even
 from outlay.receipt import Receipt
 
@@ -150,6 +150,12 @@ class Job:
         return sum(receipt.event.count for receipt in self.receipts if receipt.event.status == "failed")
 
     @property
+    def unpriced(self) -> int:
+        """How many of them have no price: the total leaves out what they cost."""
+        unpriced = PricingStatus.UNPRICED
+        return sum(receipt.event.count for receipt in self.receipts if receipt.pricing_status is unpriced)
+
+    @property
     def by_service(self) -> dict[tuple[str, str], Money]:
         """Cost by (provider, service), dearest first."""
         return self._summed(lambda receipt: (receipt.event.provider, receipt.event.service))
@@ -178,7 +184,8 @@ class Job:
 
     def explain(self) -> str:
         """The sum by service, then every call's arithmetic."""
-        parts = [f"{self.name}: {self.total} in {self.events} calls"]
+        left_out = f", {self.unpriced} of them unpriced" if self.unpriced else ""
+        parts = [f"{self.name}: {self.total} in {self.events} calls{left_out}"]
         parts += [f"  {amount}  {provider}/{service}" for (provider, service), amount in self.by_service.items()]
         parts += [receipt.explain() for receipt in self.receipts]
         return "\n".join(parts)
@@ -192,6 +199,7 @@ class Job:
             "currency": self.currency,
             "events": self.events,
             "failed": self.failed,
+            "unpriced": self.unpriced,
             "units": self.outcome.units if self.outcome else None,
             "status": self.outcome.status if self.outcome else None,
             "cost_per_unit": unit.amount if unit else None,

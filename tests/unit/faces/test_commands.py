@@ -155,6 +155,28 @@ def test_a_call_keeps_how_long_it_took_and_what_it_was_asked_with() -> None:
     assert (kept["duration_s"], kept["parameters"]) == ("2.4", {"max_tokens": 300, "effort": "high"})
 
 
+def test_what_has_no_price_is_shown_as_unpriced_and_never_as_zero() -> None:
+    record("--id", "one", "--job", "video-7")
+    run("record", "-p", "acme", "-s", "img", "-u", "images=5", "--time", "2026-03-01T10:00:00Z", "--job", "video-7")
+    shown = run("costs", "--by", "service").splitlines()
+    assert [line.split()[:2] for line in shown] == [
+        ["service", "cost"],
+        ["gpt-4o", "$3.50"],
+        ["img", "unpriced"],
+        ["total", "$3.50"],
+    ]
+    # For programs the sum of what is known stays a number, with the count of what is not.
+    (_, row) = run_json("costs", "--by", "service")["rows"]
+    assert (row["cost"], row["events"], row["unpriced"], row["average"]) == ("0.00", 1, 1, None)
+    job = run("job", "video-7")
+    assert [line.split()[1] for line in job.splitlines() if line.startswith(("unpriced", "acme/img"))] == [
+        "1",
+        "unpriced",
+    ]
+    with outlay.open("outlay.db") as ledger:
+        assert "$3.50 in 2 calls, 1 of them unpriced" in ledger.job("video-7").explain()
+
+
 def test_a_price_of_one_s_own_is_added_shown_and_brings_the_past_up_to_date_on_demand() -> None:
     run("record", "-p", "acme", "-s", "img", "-u", "images=5", "--time", "2026-03-01T10:00:00Z", "--id", "x")
     assert run_json("event", "x")["pricing_status"] == "unpriced"

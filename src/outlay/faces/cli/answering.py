@@ -13,7 +13,7 @@ from outlay.clock import isoformat, to_datetime
 from outlay.config import load_settings
 from outlay.errors import InvalidInput
 from outlay.faces.cli.render import Bar, Cell, Column, Named, Table, exact
-from outlay.model import CostRow
+from outlay.model import CostRow, PricingStatus
 from outlay.money import Money, decimal_to_pico, round_half_even
 from outlay.receipt import Receipt
 
@@ -123,14 +123,15 @@ def _row(answer: Costs, row: CostRow, most: int, spread: bool, counted: bool) ->
 
 def _cells(answer: Costs, row: CostRow, *, most: int, spread: bool, counted: bool) -> list[Cell]:
     average = Money(round_half_even(row.amount, row.events), answer.currency) if row.events else None
+    unknown = 0 < row.events == row.unpriced and not row.amount
     cells: list[Cell] = [
-        Money(row.amount, answer.currency),
+        cost_of(row.amount, answer.currency, unknown=unknown),
         Bar(row.amount / most) if most > 0 else None,
         row.events,
         row.failed,
         row.unpriced,
         row.incomplete,
-        average,
+        None if unknown else average,
     ]
     if spread:
         parts = (row.amount_p50, row.amount_p95, row.amount_max)
@@ -138,6 +139,12 @@ def _cells(answer: Costs, row: CostRow, *, most: int, spread: bool, counted: boo
     if counted:
         cells.append(dict(row.quantities or {}))
     return cells
+
+
+def cost_of(amount: int, currency: str, *, unknown: bool) -> Cell:
+    """An amount as a cell; people read `unpriced` where nothing of it has a price, which is not zero."""
+    money = Money(amount, currency)
+    return Named(money, "unpriced") if unknown else money
 
 
 def _note(answer: Costs, shown: int) -> str:
@@ -201,7 +208,9 @@ def table_of_calls(job: Job, zone: str = "UTC", title: str = "") -> Table:
                 event.step,
                 event.status.value,
                 dict(event.usage),
-                receipt.total,
+                cost_of(
+                    receipt.total.pico, receipt.currency, unknown=receipt.pricing_status is PricingStatus.UNPRICED
+                ),
                 receipt.pricing_status.value,
             ]
         )
@@ -211,6 +220,8 @@ def table_of_calls(job: Job, zone: str = "UTC", title: str = "") -> Table:
 def tables_of_job(job: Job, zone: str, said: str = "") -> list[Table]:
     """What people see of a job: its head, what was `said` of it, its cost by service and by step, its calls."""
     facts: list[tuple[str, Cell]] = [("total", job.total), ("calls", job.events), ("failed", job.failed)]
+    if job.unpriced:
+        facts.append(("unpriced", job.unpriced))
     if job.first_at is not None and job.last_at is not None:
         facts.append(("from", _clock_text(job.first_at, zone)))
         facts.append(("to", _clock_text(job.last_at, zone)))
@@ -220,11 +231,13 @@ def tables_of_job(job: Job, zone: str, said: str = "") -> list[Table]:
     if said:
         facts.append(("note", said))
     tables = [Table((Column("name", ""), Column("value", "", right=True)), [list(f) for f in facts], title=job.name)]
-    amounts = [([f"{provider}/{service}"], amount) for (provider, service), amount in job.by_service.items()]
-    tables.append(_shares(("service",), amounts, job.total))
-    steps = job.by_step
-    if any(step is not None for step in steps):
-        tables.append(_shares(("step",), [([named(s, "step")], amount) for s, amount in steps.items()], job.total))
+    services = {(one.event.provider, one.event.service) for one in job.receipts if _has_price(one)}
+    parts = [([f"{key[0]}/{key[1]}"], amount, key in services) for key, amount in job.by_service.items()]
+    tables.append(_shares(("service",), parts, job.total))
+    if any(step is not None for step in job.by_step):
+        steps = {one.event.step for one in job.receipts if _has_price(one)}
+        parts = [([named(step, "step")], amount, step in steps) for step, amount in job.by_step.items()]
+        tables.append(_shares(("step",), parts, job.total))
     without_id = table_of_calls(job, zone)
     places = [at for at, column in enumerate(CALL_COLUMNS) if column.name != "provider"]
     columns = [CALL_COLUMNS[at] for at in places]
@@ -232,10 +245,20 @@ def tables_of_job(job: Job, zone: str, said: str = "") -> list[Table]:
     return tables
 
 
-def _shares(names: Sequence[str], amounts: Sequence[tuple[list[str], Money]], total: Money) -> Table:
+def _has_price(receipt: Receipt) -> bool:
+    return receipt.pricing_status is not PricingStatus.UNPRICED
+
+
+def _shares(names: Sequence[str], parts: Sequence[tuple[list[str], Money, bool]], total: Money) -> Table:
+    """Shares of a total: the keys and the amount of each, and whether it has a price at all."""
     columns = [*(Column(name, name) for name in names), Column("cost", "cost", right=True), Column("bar", "")]
     rows: list[Sequence[Cell]] = [
-        [*keys, amount, Bar(amount.pico / total.pico) if total.pico > 0 else None] for keys, amount in amounts
+        [
+            *keys,
+            cost_of(amount.pico, amount.currency, unknown=not priced),
+            Bar(amount.pico / total.pico) if total.pico > 0 else None,
+        ]
+        for keys, amount, priced in parts
     ]
     return Table(columns, rows)
 

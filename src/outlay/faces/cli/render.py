@@ -56,7 +56,7 @@ class Bar(NamedTuple):
 class Named(NamedTuple):
     """A value that people see in other words, such as `(no user)` for None."""
 
-    value: str | None
+    value: str | Money | None
     shown: str
 
 
@@ -110,7 +110,7 @@ def as_dicts(table: Table) -> Iterator[dict[str, Any]]:
 
 def _plain_value(value: object) -> object:
     if isinstance(value, Named):
-        return value.value
+        value = value.value
     if isinstance(value, Money | Decimal):
         return exact(value)
     if isinstance(value, Mapping):
@@ -215,7 +215,10 @@ def _column_texts(cells: Sequence[Cell]) -> list[str]:
         return texts
     tails = [len(text) - text.find(".") if "." in text else 0 for text in texts]
     longest = max(tails)
-    return [text + " " * (longest - tail) if text else text for text, tail in zip(texts, tails, strict=True)]
+    return [
+        text if isinstance(cell, Named) or not text else text + " " * (longest - tail)
+        for cell, text, tail in zip(cells, texts, tails, strict=True)
+    ]
 
 
 def plain_text(table: Table) -> str:
