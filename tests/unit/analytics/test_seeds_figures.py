@@ -337,7 +337,9 @@ def program() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(PROGRAM.parent)  # As where it is run: its parts lie beside it.
+        spec.loader.exec_module(module)
     return module
 
 
