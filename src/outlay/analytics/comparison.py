@@ -10,14 +10,14 @@ more. Where the periods differ in length both are taken by the day.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from math import floor
 
 import msgspec
 
 from outlay.errors import InvalidInput
 from outlay.model import CostRow, Status
-from outlay.money import round_half_even
 
 Keys = tuple[str | None, ...]
 
@@ -133,31 +133,35 @@ def compare(
 def _row(
     keys: Keys, before: Side, after: Side, lengths: tuple[Fraction, Fraction], growth: Fraction | None
 ) -> ComparedRow:
-    first, last = _daily(before.amount, lengths[0]), _daily(after.amount, lengths[1])
-    failed_first, failed_last = _daily(before.failed_amount, lengths[0]), _daily(after.failed_amount, lengths[1])
+    first, last = before.amount / lengths[0], after.amount / lengths[1]
+    failed_first, failed_last = before.failed_amount / lengths[0], after.failed_amount / lengths[1]
     good_first, good_last = first - failed_first, last - failed_last
     # What the calls of today would have cost by what a call of this row cost before.
     as_before = good_last
     if before.good_calls:
-        as_before = _whole(good_first * (after.good_calls / lengths[1]) / (before.good_calls / lengths[0]))
-    grown = as_before if growth is None else _whole(good_first * growth)
-    change = Change(
-        before=first,
-        after=last,
-        volume=grown - good_first,
-        mix=as_before - grown,
-        price=good_last - as_before,
-        failures=failed_last - failed_first,
-    )
+        as_before = good_first * (after.good_calls / lengths[1]) / (before.good_calls / lengths[0])
+    grown = as_before if growth is None else good_first * growth
+    was, became = _rounded(first), _rounded(last)
+    exact = (grown - good_first, as_before - grown, good_last - as_before, failed_last - failed_first)
+    volume, mix, price, failures = _adding_up(exact, became - was)
+    change = Change(before=was, after=became, volume=volume, mix=mix, price=price, failures=failures)
     return ComparedRow(keys=keys, before=before, after=after, change=change)
 
 
-def _daily(amount: int, days: Fraction) -> int:
-    return _whole(amount / days)
+def _rounded(value: Fraction) -> int:
+    """To a whole picounit, halves up: two values a whole number apart stay that far apart."""
+    return floor(value + Fraction(1, 2))
 
 
-def _whole(value: Fraction | int) -> int:
-    return round_half_even(value.numerator, value.denominator)
+def _adding_up(parts: Sequence[Fraction], whole: int) -> list[int]:
+    """Each part as a whole number beside it, so that all add up to `whole`. What is nothing stays nothing: rounding
+    each by itself would make a price that never changed rise by a picounit.
+    """
+    found = [floor(part) for part in parts]
+    most_cut = sorted(range(len(parts)), key=lambda at: found[at] - parts[at])
+    for at in most_cut[: whole - sum(found)]:
+        found[at] += 1
+    return found
 
 
 def _order(keys: Keys) -> tuple[tuple[bool, str], ...]:

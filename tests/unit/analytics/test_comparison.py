@@ -116,3 +116,34 @@ def test_the_parts_of_a_change_add_up_exactly(before: Rows, after: Rows, first: 
         assert change.volume + change.mix + change.price + change.failures == change.amount
     assert sum(row.change.amount for row in found.rows) == found.total.change.amount
     assert found.total.after.amount == sum(one.amount for one in after.values())
+
+
+@given(
+    st.integers(1, 10**9),
+    st.integers(1, 1_000),
+    st.integers(1, 1_000),
+    st.integers(1, 400),
+    st.integers(1, 400),
+)
+def test_a_price_that_did_not_change_is_exactly_nothing(
+    price: int, calls_before: int, calls_after: int, first: int, last: int
+) -> None:
+    # A day's share of each side is seldom a whole picounit: what is lost in rounding must not look like a price.
+    before: Rows = {("a",): side(price * calls_before, calls_before)}
+    after: Rows = {("a",): side(price * calls_after, calls_after)}
+
+    found = compare(("service",), before, after, days_before=first, days_after=last).total.change
+
+    assert (found.mix, found.price, found.failures) == (0, 0, 0)
+    assert found.volume == found.amount
+
+
+def test_thirds_of_a_day_are_given_out_whole() -> None:
+    # 10 over 3 days and 11 over 1: 3⅓ and 11 a day. Twice the calls (2 a day, not 1): volume 3⅓, price 4⅓; 8 in all.
+    before: Rows = {("a",): side(10, 3)}
+    after: Rows = {("a",): side(11, 2)}
+
+    found = compare(("service",), before, after, days_before=3, days_after=1).total.change
+
+    assert (found.before, found.after, found.amount) == (3, 11, 8)
+    assert (found.volume, found.price) == (4, 4)

@@ -18,7 +18,8 @@ import outlay
 from outlay.analytics.report import Report, Section
 from outlay.clock import FrozenClock, to_datetime
 from outlay.faces.cli.commands import app
-from outlay.faces.reports.forms import csv_text, html_text, markdown
+from outlay.faces.reports.forms import csv_text, markdown
+from outlay.faces.reports.mail import page
 
 
 @pytest.fixture
@@ -126,8 +127,8 @@ def test_the_rest_of_a_long_table_is_one_row_and_the_rows_sum_to_the_total() -> 
 
 def test_no_words_of_users_become_markup_or_formulas(ledger: outlay.Ledger) -> None:
     report = ledger.report("month", running=True)
-    assert "<b>ana</b>" not in html_text(report)
-    assert "&lt;b&gt;ana&lt;/b&gt;" in html_text(report)
+    assert "<b>ana</b>" not in page(report)
+    assert "&lt;b&gt;ana&lt;/b&gt;" in page(report)
     assert "=video\\|x" in markdown(report)
     rows = list(csv.DictReader(io.StringIO(csv_text(report))))
     assert [row["row"] for row in rows if row["section"] == "feature" and row["column"] == "Cost"][1] == "'=video|x"
@@ -168,6 +169,10 @@ def test_the_command_writes_every_form(tmp_path: Path) -> None:
         assert "7.00" in result.output
     result = CliRunner().invoke(app, [*base, "--form", "json", "--user", "u1"])
     assert json.loads(result.output)["total"] == "3.00"
+    assert json.loads(CliRunner().invoke(app, [*base, "--json", "--user", "u1"]).output)["total"] == "3.00"
+    assert CliRunner().invoke(app, [*base, "--csv"]).output.startswith("section,row,column,value\n")
+    for two in (("--csv", "--json"), ("--csv", "--form", "html")):
+        assert "[bad_option]" in CliRunner().invoke(app, [*base, *two]).stderr
     CliRunner().invoke(app, [*base, "--form", "html", "-o", str(tmp_path / "r.html")])
     assert "$7.00" in (tmp_path / "r.html").read_text()
 

@@ -58,6 +58,9 @@ def test_a_report_is_answered_in_every_form_and_says_what_costs_says(client: htt
         answer = client.get("/v1/reports/month", params={"running": True, "form": form})
         assert answer.headers["content-type"].startswith(kind)
         assert "Monthly Cost Report" in answer.text or form == "csv"
+    page = client.get("/v1/reports/month", params={"running": True, "form": "html"})
+    assert 'src="data:image/svg+xml;base64,' in page.text, "its pictures are drawn in it"
+    assert "img-src data:" in page.headers["content-security-policy"]
     assert client.get("/v1/reports/day", params={"by": "colour"}).json()["code"] == "unknown_dimension"
 
 

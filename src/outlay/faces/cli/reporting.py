@@ -12,7 +12,17 @@ import typer
 from outlay.clock import local_day, local_midnight
 from outlay.errors import InvalidInput
 from outlay.faces.cli.drawing import HtmlOption, PngOption, SvgOption, draw
-from outlay.faces.cli.options import LedgerOption, SinceOption, UntilOption, WhereOption, ZoneOption, read_filter
+from outlay.faces.cli.options import (
+    CsvOption,
+    JsonOption,
+    LedgerOption,
+    SinceOption,
+    UntilOption,
+    WhereOption,
+    ZoneOption,
+    form_of,
+    read_filter,
+)
 from outlay.faces.cli.render import Column, Form, Table, json_text, show, write_json
 from outlay.faces.cli.session import opened, read_span
 
@@ -52,6 +62,8 @@ def report(
     form: Annotated[
         ReportForm, typer.Option("--form", metavar="FORM", help="terminal, markdown, csv, html, xlsx or json.")
     ] = ReportForm.TERMINAL,
+    json: JsonOption = False,
+    csv: CsvOption = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Into a file.", show_default=False)
     ] = None,
@@ -78,6 +90,7 @@ def report(
     if lambda_template or send is not None or sent:
         _sending(ledger, send, again=again, lambda_template=lambda_template)
         return
+    form = _chosen(form, json, csv)
     if days is not None and (since or until):
         raise InvalidInput("give --days, or --since and --until", code="bad_option", field="days")
     filters = {**read_filter(where), **({"user": (user,)} if user else {})}
@@ -99,6 +112,16 @@ def report(
     else:
         _write(_bytes(found, form), output)
     draw(lambda: _charts(found), png, svg, html)
+
+
+def _chosen(form: ReportForm, json: bool, csv: bool) -> ReportForm:
+    """The form of --form, --json or --csv. Raises InvalidInput `bad_option` when two are given."""
+    short = form_of(json, csv)
+    if short is Form.TABLE:
+        return form
+    if form is not ReportForm.TERMINAL:
+        raise InvalidInput(f"give --form or --{short}, not both", code="bad_option", field="form")
+    return ReportForm.JSON if short is Form.JSON else ReportForm.CSV
 
 
 def _sending(ledger: str | None, name: str | None, *, again: bool, lambda_template: bool) -> None:

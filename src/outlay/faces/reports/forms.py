@@ -1,20 +1,17 @@
-"""A report as Markdown, CSV and HTML. Words of users are escaped: a name must not become markup."""
+"""A report as Markdown and CSV. Words of users are escaped: a name must not become markup."""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from outlay.analytics.report import Cell, Report, Section
+from outlay.analytics.report import Cell, Report
 from outlay.money import Money, format_pico
 
-BAR_PIXELS: Final = 120
 _BAD_START: Final = ("=", "+", "-", "@", "\t", "\r")
-_STYLE: Final = "border-bottom:1px solid #ddd;padding:4px 10px"
 
 
 def said(cell: Cell) -> str:
@@ -74,52 +71,6 @@ def exact(cell: Cell) -> str:
 
 def _inert(text: str) -> str:
     return f"'{text}" if text.startswith(_BAD_START) else text
-
-
-def html_text(report: Report) -> str:
-    """The report as one HTML page for e-mail: styles in place, bars drawn by cells, nothing fetched from anywhere."""
-    parts = [
-        '<!doctype html><html><head><meta charset="utf-8"><title>',
-        html.escape(report.title),
-        '</title></head><body style="font-family:sans-serif;color:#222;max-width:960px">',
-        f"<h1>{html.escape(report.title)}</h1>",
-        f'<p style="font-size:150%"><b>{html.escape(str(report.total))}</b>{html.escape(still(report))}</p>',
-    ]
-    for section in report.sections:
-        parts += _html_section(section)
-    return "".join([*parts, "</body></html>"])
-
-
-def _html_section(section: Section) -> list[str]:
-    drawn = section.columns.index("% of total") if "% of total" in section.columns else None
-    parts = [f"<h2>{html.escape(section.title)}</h2>", '<table style="border-collapse:collapse">', "<tr>"]
-    parts += [_html_cell("th", column, at >= section.texts) for at, column in enumerate(section.columns)]
-    parts.append("</tr>")
-    for row in section.rows:
-        parts.append("<tr>")
-        parts += [_html_cell("td", said(cell), at >= section.texts) for at, cell in enumerate(row)]
-        if drawn is not None:
-            parts.append(_html_bar(row[drawn]))
-        parts.append("</tr>")
-    if section.total is not None:
-        cells = [_html_cell("th", said(cell), at >= section.texts) for at, cell in enumerate(section.total)]
-        parts += ["<tr>", *cells, "</tr>"]
-    parts.append("</table>")
-    if section.note:
-        parts.append(f"<p>{html.escape(section.note)}</p>")
-    return parts
-
-
-def _html_cell(tag: str, text: str, right: bool) -> str:
-    side = "right" if right else "left"
-    return f'<{tag} style="{_STYLE};text-align:{side}">{html.escape(text)}</{tag}>'
-
-
-def _html_bar(share: Cell) -> str:
-    """A share of the total as a bar that every mail program draws: a cell with a background."""
-    percent = min(max(share, Decimal(0)), Decimal(100)) if isinstance(share, Decimal) else Decimal(0)
-    pixels = int(percent * BAR_PIXELS / 100)
-    return f'<td><div style="background:#3367d6;height:10px;width:{pixels}px"></div></td>'
 
 
 def still(report: Report) -> str:

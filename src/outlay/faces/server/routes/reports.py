@@ -12,7 +12,8 @@ from outlay.analytics.own_reports import OwnReport
 from outlay.analytics.report import Report
 from outlay.clock import isoformat
 from outlay.dispatching import Dispatch
-from outlay.faces.reports.forms import csv_text, exact, html_text, markdown
+from outlay.faces.reports.forms import csv_text, exact, markdown
+from outlay.faces.reports.mail import page
 from outlay.faces.server.routes.answering import (
     PROBLEMS,
     WHERE,
@@ -33,10 +34,15 @@ from outlay.wire import EXACT, sent_report
 router = APIRouter(tags=["reports"], responses=PROBLEMS)
 
 Zone = Annotated[str | None, Query(description="the IANA zone whose days are meant", max_length=64)]
+_PAGE = {
+    "content-security-policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+}
+"""What a report's page may do: show the pictures that are drawn in it."""
+
 _TEXTS = {
     "markdown": (markdown, "text/markdown; charset=utf-8"),
     "csv": (csv_text, "text/csv; charset=utf-8"),
-    "html": (html_text, "text/html; charset=utf-8"),
+    "html": (page, "text/html; charset=utf-8"),
 }
 
 
@@ -144,7 +150,7 @@ async def report(
             title=title,
         )
     )
-    return _answer(request, found, form)
+    return await _answer(request, found, form)
 
 
 @router.get("/v1/own-reports", responses={200: {"model": list[OwnReportTold]}})
@@ -166,7 +172,7 @@ async def own_report(
     """A defined report of its last period that is due. For callers who see the whole ledger."""
     caller.must_see_all()
     found = await in_thread(lambda: state.ledger.own_report(name))
-    return _answer(request, found, form)
+    return await _answer(request, found, form)
 
 
 @router.post("/v1/own-reports/{name}/send", responses={200: {"model": DispatchTold, "content": {EXACT: {}}}})
@@ -195,12 +201,14 @@ async def report_dispatches(
     return exact_answer(found) if wants_exact(request) else plain(list(map(_dispatch, found)))
 
 
-def _answer(request: Request, found: Report, form: str) -> Response:
+async def _answer(request: Request, found: Report, form: str) -> Response:
     if wants_exact(request):
         return exact_answer(sent_report(found))
     if form != "json":
         write, kind = _TEXTS[form]
-        return Response(write(found), media_type=kind)
+        return Response(
+            await in_thread(lambda: write(found)), media_type=kind, headers=_PAGE if form == "html" else None
+        )
     return plain(_told(found))
 
 
