@@ -433,10 +433,12 @@ class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
         """Drain the spool and close the store."""
         keep_late()
         self.closed = True
-        if self.spool is not None:
-            self.spool.close()
-        self.reserver.warmer.stop()
-        self.store.close()
+        try:
+            if self.spool is not None:
+                self.spool.close()
+        finally:
+            self.reserver.warmer.stop()
+            self.store.close()
 
     def __enter__(self) -> Ledger:
         return self

@@ -48,6 +48,9 @@ GAP_SPAN: Final = 60 * MICROSECONDS_PER_SECOND
 LOOK_MAX: Final = 5_000
 FOLD_MAX: Final = 20_000
 KEPT_LOOK_MAX: Final = 10_000
+RULES_MAX: Final = 1_000_000
+"""No rule goes unwatched because there are many."""
+
 RULE: Final = "alert_rule"
 ALERT: Final = "alert"
 SNOOZE: Final = "alert_snooze"
@@ -96,7 +99,7 @@ class AlertBook:
 
     def rules(self) -> list[AlertRule]:
         """The rules in force, by name."""
-        return sorted(map(_rule, self.store.notes(RULE, live_only=True)), key=lambda rule: rule.name)
+        return sorted(map(_rule, self.store.notes(RULE, live_only=True, most=RULES_MAX)), key=lambda rule: rule.name)
 
     def put_rule(self, rule: AlertRule, now: Instant, *, live: bool = True) -> None:
         """Keep a rule, or (not `live`) take it out of force."""
@@ -139,7 +142,9 @@ class AlertBook:
 
     def snoozed(self) -> dict[str, Instant]:
         """Until when which rules are silent."""
-        return dict(msgspec.json.decode(body, type=tuple[str, int]) for body in self.store.notes(SNOOZE))
+        return dict(
+            msgspec.json.decode(body, type=tuple[str, int]) for body in self.store.notes(SNOOZE, most=RULES_MAX)
+        )
 
     def place(self, name: str) -> int | None:
         """How far the watcher has read."""

@@ -212,3 +212,23 @@ def test_a_reported_cost_beyond_the_spools_numbers_is_committed(clock: outlay.Fr
         receipt = ledger.record(provider="acme", service="img", reported_cost="20000000", wait=False)
         assert receipt.outcome == "created"
         assert receipt.event.reported_cost == outlay.Money.of(20_000_000, "VND")
+
+
+def test_a_ledger_whose_spool_cannot_be_booked_is_closed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlay.spool.DRAIN_INTERVAL_S", 60.0)
+    ledger = outlay.open(tmp_path / "outlay.db")
+    ledger.record(provider="openai", service="gpt-4o", usage={"output_tokens": 1}, wait=False)
+
+    def full(*_: object, **__: object) -> None:
+        raise outlay.LedgerFull("no space is left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(ledger.store), "append", full)
+        with pytest.raises(outlay.LedgerFull):
+            ledger.close()
+    with pytest.raises(outlay.LedgerClosed):
+        ledger.costs()
+    with outlay.open(tmp_path / "outlay.db") as again:
+        assert again.costs().events == 1
