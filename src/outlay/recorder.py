@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -249,26 +250,24 @@ class Recorder:
         now, currency = self.clock.now(), self.store.currency
         self.refresh()
         epoch, book = self._epoch, self.book
-        outcomes: list[Recorded] = []
+        refused: dict[int, Recorded] = {}
         rated: list[Entry] = []
         for at, fields in enumerate(group, first):
             try:
                 event = fields if isinstance(fields, UsageEvent) else build_event(fields, now, currency)
                 rated.append(self.entry_of(event, rate(event, book), now))
             except InvalidInput as error:
-                outcomes.append(Recorded(at, _id_of(fields), error.code, message=error.message))
-            else:
-                outcomes.append(Recorded(at, event.id, Outcome.CREATED))
-        places = [place for place, outcome in enumerate(outcomes) if not outcome.message]
+                refused[at] = Recorded(at, _id_of(fields), error.code, message=error.message)
+        places = range(first, first + len(group))
+        accepted = [at for at in places if at not in refused] if refused else places
         try:
             appended = self._append_entries(rated, epoch)
         except InvalidInput:
-            for place, entry in zip(places, rated, strict=True):
-                outcomes[place] = self._recorded_alone(outcomes[place].index, entry.event)
-            return outcomes
-        for place, entry, result in zip(places, rated, appended, strict=True):
-            outcomes[place] = self.recorded(outcomes[place].index, entry.event, result)
-        return outcomes
+            kept = [self._recorded_alone(at, entry.event) for at, entry in zip(accepted, rated, strict=True)]
+        else:
+            told = zip(accepted, rated, appended, strict=True)
+            kept = [self.recorded(at, entry.event, result) for at, entry, result in told]
+        return sorted([*refused.values(), *kept], key=_index_of) if refused else kept
 
     def _recorded_alone(self, index: int, event: UsageEvent) -> Recorded:
         try:
@@ -355,6 +354,9 @@ def rated_tolerantly(event: UsageEvent, book: PriceBook) -> Rating:
 def _identity(rate: Rate) -> bytes:
     """What makes two rows of price files the same: everything but when they were added."""
     return msgspec.json.encode(replace(rate, recorded_at=0))
+
+
+_index_of: Final = attrgetter("index")
 
 
 def _id_of(fields: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from outlay.budgets.definition import ordered_values
 from outlay.budgets.limits import BudgetIndex, amount_of, dimensions_of, scope_of
 from outlay.budgets.terms import Asking, Budget
 from outlay.clock import Instant
-from outlay.model import AccountKey, Entry, EntryKind, PricingStatus, Quantity, RenamedBudget, Share
+from outlay.model import AccountKey, Entry, EntryKind, PricingStatus, Quantity, RenamedBudget, Share, UsageEvent
 
 _decode: Final = msgspec.json.Decoder(Budget).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -38,8 +39,7 @@ class BudgetCoverage:
         """`bodies` are budgets as `packed` made them."""
         self.index = BudgetIndex(map(_decode, bodies))
         every = self.index.budgets.values()
-        asked = {name for one in every for name in (*one.where, one.each) if name is not None}
-        self._asked = tuple(sorted(asked))
+        self._asked_of = _reader({name for one in every for name in (*one.where, one.each) if name is not None})
 
     def shares(self, entry: Entry, tier_of: Callable[[str, str], str | None]) -> list[Share]:
         """Every account that covers the entry and what it counts there, negative for a reversal."""
@@ -53,14 +53,13 @@ class BudgetCoverage:
 
         Calls of one place, which is all that budgets ask of a call, are looked up once and added up from there on.
         """
-        open_places: dict[tuple[str | None, ...], _Place] = {}
+        open_places: dict[object, _Place] = {}
         places: list[_Place] = []
         for entry in entries:
-            dimensions = dimensions_of(entry.event)
-            name = tuple([dimensions.get(dimension) for dimension in self._asked])
-            place = open_places.get(name)
+            asked = self._asked_of(entry.event)
+            place = open_places.get(asked)
             if place is None or not place.since <= entry.counted_at < place.until:
-                place = open_places[name] = self._place(self.shares(entry, tier_of))
+                place = open_places[asked] = self._place(self.shares(entry, tier_of))
                 places.append(place)
                 continue
             for meter in place.amounts:
@@ -96,6 +95,21 @@ class BudgetCoverage:
         budget = _decode(body)
         renamed = _forgotten(budget, kind, name, anonymous)
         return None if renamed == budget else RenamedBudget(packed(renamed), scope_of(budget), scope_of(renamed))
+
+
+def _reader(names: Iterable[str]) -> Callable[[UsageEvent], object]:
+    """A function that reads these dimensions of an event, as one value."""
+    ordered = sorted(names)
+    if not ordered:
+        return lambda _: None
+    if not any(name.startswith("tag.") for name in ordered):
+        return attrgetter(*ordered)
+
+    def read(event: UsageEvent) -> object:
+        dimensions = dimensions_of(event)
+        return tuple([dimensions.get(name) for name in ordered])
+
+    return read
 
 
 def _forgotten(budget: Budget, kind: str, name: str, anonymous: str) -> Budget:

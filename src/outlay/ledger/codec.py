@@ -163,6 +163,9 @@ def encoder(ids: Ids) -> Callable[[Entry], list[Any]]:
 
     def encode(entry: Entry) -> list[Any]:
         event, rating = entry.event, entry.rating
+        # The names that are new most often come first, so that little is done in vain before they are interned.
+        job_id = None if event.job is None else job[event.job]
+        user_id = user[event.user]
         occurred, until, counted = event.occurred_from, event.occurred_to, entry.counted_at
         micro, pico = divmod(rating.amount, PICO_PER_MICRO)
         if not -MICRO_LIMIT < micro < MICRO_LIMIT:
@@ -183,11 +186,11 @@ def encoder(ids: Ids) -> Callable[[Entry], list[Any]]:
             operation[event.operation],
             feature[event.feature],
             environment[event.environment],
-            user[event.user],
+            user_id,
             customer[event.customer],
             team[event.team],
             project[event.project],
-            None if event.job is None else job[event.job],
+            job_id,
             step[event.step],
             event.request,
             event.trace,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
-from struct import Struct
 from typing import Final
 
 import msgspec
@@ -51,7 +50,6 @@ FORGETTABLE: Final = ("user", "customer")
 AMOUNT_LIMIT: Final = 10**12 * PICO_PER_UNIT
 """No single entry is larger: a million of them still sum within the store's two int64."""
 
-_FIRST_8_BYTES: Final = Struct(">Q").unpack
 _HASH_MASK: Final = (1 << 63) - 1
 QUANTITY_LIMIT: Final = 1 << 62
 """No quantity times its calls is larger."""
@@ -64,8 +62,7 @@ _ENCODE: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 def identity_hash(id: str) -> int:
     """63 bits of an id: the second half of its key. The full id is compared on a hit."""
-    (first_8_bytes,) = _FIRST_8_BYTES(blake2b(id.encode(), digest_size=8).digest())
-    return int(first_8_bytes) & _HASH_MASK
+    return int.from_bytes(blake2b(id.encode(), digest_size=8).digest(), "big") & _HASH_MASK
 
 
 def next_hash(hash63: int) -> int:
