@@ -373,6 +373,34 @@ def test_windows_of_another_zone_are_what_a_scan_finds(
             assert (table.total.amount, table.total.events) == (looked_at.total.amount, looked_at.total.events)
 
 
+def test_an_answer_given_again_counts_what_came_meanwhile(store: LedgerStore) -> None:
+    start = NOON - NOON % DAY
+    query = CostQuery(by=("day", "provider"), zone="America/New_York")
+    hours = replace(query, by=("hour",))
+
+    def told(fold: bool) -> list[tuple[tuple[str | None, ...], int]]:
+        if fold:
+            store.fold(10_000)
+        for one in (query, hours):
+            table, looked_at = store.costs(one), store.costs(replace(one, percentiles=True))
+            assert amounts(table) == amounts(looked_at)
+            assert table.total.amount == looked_at.total.amount
+        return [(row.keys, row.events) for row in store.costs(query).rows]
+
+    # More than a block of entries, so that what is late lies in a block of its own.
+    store.append([make_entry(f"e{number}", start + number * DAY // 200) for number in range(2_100)])
+    before = told(fold=True)
+    assert told(fold=True) == before
+    # Late by ten days, then a correction of a first call, then one of today that leaves the past as it was.
+    store.append([make_entry("late", start + DAY // 2)])
+    assert told(fold=False) == told(fold=True) != before
+    store.amend([Amendment(1, None, NOON, "never happened")])
+    corrected = told(fold=True)
+    store.append([make_entry("today", start + 11 * DAY)])
+    assert told(fold=False)[:10] == told(fold=True)[:10] == corrected[:10]
+    assert sum(events for _, events in told(fold=True)) == 2_101
+
+
 def test_the_dearest_users_of_whole_days_are_the_first_of_all_users(store: LedgerStore, mode: str) -> None:
     start = NOON - NOON % DAY
     tokens = [500, 400, 400, 300, 200, 100, 0, 0, 50]

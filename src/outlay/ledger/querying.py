@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, WindowName, local_day, local_midnight, windows_between
+from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, local_day, local_midnight, windows_between
 from outlay.ledger.codec import BASES, STATUSES, Decoder
 from outlay.ledger.conditions import any_of, as_json, joined, time_conditions, value_numbers, where_conditions
 from outlay.ledger.dialect import Dialect, column, columns
 from outlay.ledger.names import KIND_NUMBERS, Names, find_name
+from outlay.ledger.remembering import CellsInView
 from outlay.ledger.rollups import (
     METERS,
     NARROW,
@@ -28,7 +29,7 @@ from outlay.ledger.rollups import (
     plan,
 )
 from outlay.ledger.rules import quantity_of
-from outlay.ledger.shifted import DIRECT_MAX, rounded_out, shifted
+from outlay.ledger.shifted import DIRECT_MAX, finest, hour_phase, rounded_out, shifted
 from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, Scan, Tally, scan_too_large
 from outlay.model import CostQuery
 from outlay.money import PICO_PER_MICRO
@@ -49,10 +50,7 @@ _QUARTER_HOUR: Final = (
     f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
     f"% {QUARTER_HOUR_MICROSECONDS}) / {QUARTER_HOUR_MICROSECONDS}"
 )
-_QUARTERS_AN_HOUR: Final = 4
-_FIRST_OF_HOUR: Final = (
-    f"quarter_hour - ((quarter_hour - {{phase}}) % {_QUARTERS_AN_HOUR} + {_QUARTERS_AN_HOUR}) % {_QUARTERS_AN_HOUR}"
-)
+_FIRST_OF_HOUR: Final = "quarter_hour - ((quarter_hour - {phase}) % 4 + 4) % 4"
 _Part = Callable[[Any], Any]
 
 
@@ -73,6 +71,9 @@ class View(NamedTuple):
 
     horizon: Instant = -FAR
     """Entries before this instant may have been dropped."""
+
+    remembered: CellsInView | None = None
+    """Sums that were read before, where the store can tell whether they still hold."""
 
 
 class Reading:
@@ -180,10 +181,9 @@ class Reading:
             self._add_windows(self._windows(since, until), keys)
         elif "quarter_hour" in keys:
             windows = self._windows(since, until)
-            phases = {first % _QUARTERS_AN_HOUR for first, _ in windows[1:]}
-            phase = phases.pop() if len(phases) == 1 else None  # Hours of Lord Howe begin otherwise in summer.
-            rows = self._cells_within(rollup, keys, windows[0][0], windows[-1][1], phase) if windows else []
-            self._add_rows(keys, rows, spans=False)
+            if windows:
+                rows = self._cells_within(rollup, keys, windows[0][0], windows[-1][1], hour_phase(windows))
+                self._add_rows(keys, rows, spans=False)
         else:
             self._limit_time(rollup, since, until, conditions, bindings)
             self._add_cells_of("cells", rollup, keys, conditions, bindings)
@@ -208,17 +208,25 @@ class Reading:
 
     def _cells_within(
         self, rollup: Rollup, keys: Sequence[str], first: int, after: int, phase: int | None = None
-    ) -> list[Any]:
-        """The sums of a rollup's cells in [first, after), as its grain counts.
-
-        With a `phase` quarter hours are summed by hours, which begin at those of that remainder.
-        """
+    ) -> Sequence[Any]:
+        """The sums of a rollup's cells in [first, after), as its grain counts; with a `phase`, by the hour."""
         conditions, bindings = self._where(rollup)
         conditions.insert(0, f"{rollup.grain.value} >= ? AND {rollup.grain.value} < ?")
         text = self._cells_text("cells", rollup, keys, conditions)
         if phase is not None:
             text = text.replace(column("quarter_hour"), _FIRST_OF_HOUR.replace("{phase}", str(phase)))
-        return list(self.dialect.rows_of(self.connection, text, (first, after, *bindings)))
+        bound = (first, after, *bindings)
+
+        def ask() -> list[Any]:
+            return list(self.dialect.rows_of(self.connection, text, bound))
+
+        if self.view.remembered is None:
+            return ask()
+        if rollup.grain is Grain.DAY:
+            since, until = local_midnight(first, self.zone), local_midnight(after, self.zone)
+        else:
+            since, until = first * QUARTER_HOUR_MICROSECONDS, after * QUARTER_HOUR_MICROSECONDS
+        return self.view.remembered.get((text, bound), since, until, ask)
 
     def _adds_together(self, chosen: Plan) -> bool:
         """Whether one statement sums all pieces: no times are told apart, and nobody's days are sought."""
@@ -290,7 +298,7 @@ class Reading:
             first, last = self.dialect.only(self.connection, "quarter_hours")
             since = (first or 0) * QUARTER_HOUR_MICROSECONDS if since is None else since
             until = ((last or -1) + 1) * QUARTER_HOUR_MICROSECONDS if until is None else until
-        windows = windows_between(since, until, _finest(self.query.by), self.scan.calendar.zone)
+        windows = windows_between(since, until, finest(self.query.by), self.scan.calendar.zone)
         return [
             (max(start, since) // QUARTER_HOUR_MICROSECONDS, min(end, until) // QUARTER_HOUR_MICROSECONDS)
             for start, end, _ in windows
@@ -489,9 +497,3 @@ class Reading:
         if name in ("request", "trace"):
             return lambda text: text
         return lambda number: self.names.name(self.connection, number or 0)
-
-
-def _finest(by: Sequence[str]) -> WindowName:
-    """The longest window of which every window asked for is made: weeks and months have only days in common."""
-    asked = [name for name in TIME_KEYS if name in by]
-    return "day" if "week" in asked and len(asked) > 1 else asked[0]

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from outlay.clock import QUARTER_HOUR_MICROSECONDS, local_day, local_midnight
+from outlay.clock import QUARTER_HOUR_MICROSECONDS, WindowName, local_day, local_midnight
 from outlay.ledger.rollups import plan
+from outlay.ledger.tallies import TIME_KEYS
 from outlay.model import CostQuery
 
 DIRECT_MAX: Final = 96
@@ -44,6 +45,18 @@ def shifted(windows: Sequence[tuple[int, int]], home_zone: str) -> Shifted:
     nearest = [_nearest(boundary, home_zone) for boundary in boundaries]
     days = [day for day, _ in nearest]
     return Shifted(tuple(pairwise(days)), tuple(edge for _, edge in nearest))
+
+
+def finest(by: Sequence[str]) -> WindowName:
+    """The longest window of which every window asked for is made: weeks and months have only days in common."""
+    asked = [name for name in TIME_KEYS if name in by]
+    return "day" if "week" in asked and len(asked) > 1 else asked[0]
+
+
+def hour_phase(windows: Sequence[tuple[int, int]]) -> int | None:
+    """The remainder by four of the quarter hours that begin hours; None where that changes, as on Lord Howe."""
+    phases = {first % 4 for first, _ in windows[1:]}
+    return phases.pop() if len(phases) == 1 else None
 
 
 def rounded_out(query: CostQuery, home_zone: str) -> CostQuery:

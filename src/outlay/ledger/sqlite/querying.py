@@ -12,6 +12,7 @@ from outlay.ledger.folding import BLOCK_BITS
 from outlay.ledger.names import NameBook
 from outlay.ledger.querying import FAR, TAIL_MAX, View
 from outlay.ledger.ranking import answer
+from outlay.ledger.remembering import RememberedCells
 from outlay.ledger.shifted import is_planned
 from outlay.ledger.sqlite import statements
 from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
@@ -21,7 +22,14 @@ from outlay.ledger.tallies import Scan
 from outlay.model import CostQuery, CostTable
 
 
-def costs(connections: Connections, book: NameBook, folder: Folder, query: CostQuery, currency: str) -> CostTable:
+def costs(
+    connections: Connections,
+    book: NameBook,
+    folder: Folder,
+    remembered: RememberedCells,
+    query: CostQuery,
+    currency: str,
+) -> CostTable:
     """See LedgerStore.costs."""
     Scan(query, folder.zone)  # Refuses a question that makes no sense before anything is folded for it.
     if is_planned(query, folder.zone):
@@ -32,8 +40,10 @@ def costs(connections: Connections, book: NameBook, folder: Folder, query: CostQ
     with connections.reading() as connection:
         meta = read_meta(connection)
         horizon = meta.horizon * DAY_MICROSECONDS
+        cells = remembered.at(meta.watermark, lambda watermark: _folded_since(connection, watermark))
+        source = _Source(connection, meta)
         view = View(
-            statements, connection, (meta.watermark,), meta.last_seq, _Source(connection, meta), horizon=horizon
+            statements, connection, (meta.watermark,), meta.last_seq, source, horizon=horizon, remembered=cells
         )
         return answer(view, book.at(meta.epoch), query, folder.zone, currency)
 
@@ -59,6 +69,11 @@ class _Source:
         if not folded_only:
             runs.append((watermark + 1, FAR))
         return sql("runs_of_entries"), [as_json(runs)]
+
+
+def _folded_since(connection: apsw.Connection, watermark: int) -> list[tuple[Instant, Instant]]:
+    """The times of the blocks with entries behind a watermark."""
+    return [(first, last) for first, last in rows(connection, "spans_since", (watermark + 1 >> BLOCK_BITS,))]
 
 
 def _joined(blocks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ from outlay.errors import InvalidInput, LedgerError
 from outlay.ledger import rules
 from outlay.ledger.budget_store import Covering
 from outlay.ledger.names import KIND_NUMBERS, TAG_SETS_A_DAY, NameBook, intern_name
+from outlay.ledger.remembering import RememberedCells
 from outlay.ledger.rollups import ROLLUPS, VALUES_A_DAY
 from outlay.ledger.sqlite import auditing, querying, reading, retention, statements, writing
 from outlay.ledger.sqlite.budgeting import SqliteBudgets
@@ -78,6 +79,7 @@ class SqliteStore(SqliteBudgets, SqliteServing):
         self.currency: str = found[0]
         self.home_zone: str = found[1]
         self._folder = Folder(self._connections, self.home_zone, values_a_day)
+        self._remembered = RememberedCells()
 
     # --- entries
 
@@ -116,7 +118,7 @@ class SqliteStore(SqliteBudgets, SqliteServing):
 
     def costs(self, query: CostQuery) -> CostTable:
         """See LedgerStore.costs."""
-        return querying.costs(self._connections, self._book, self._folder, query, self.currency)
+        return querying.costs(self._connections, self._book, self._folder, self._remembered, query, self.currency)
 
     def fold(self, limit: int = 100_000) -> int:
         """See LedgerStore.fold."""

@@ -396,6 +396,9 @@ SELECT * FROM entry WHERE seq > ? ORDER BY seq
 -- name: blocks
 SELECT block FROM span WHERE last_at >= ? AND first_at < ? ORDER BY block
 
+-- name: spans_since
+SELECT first_at, last_at FROM span WHERE block >= ?
+
 -- name: runs_of_entries
 json_each(?) AS run CROSS JOIN entry
 ON entry.seq BETWEEN json_extract(run.value, '$[0]') AND json_extract(run.value, '$[1]')
