@@ -354,6 +354,16 @@ def test_the_worst_case_is_the_dearest_way_in_which_the_parts_may_be_billed() ->
     assert worst_case(flexible, quote_of(RATES)).amount == 2 * (4 * 115 + 10 * 50)
 
 
+def test_requests_with_the_same_members_are_bounded_each_by_its_own_values() -> None:
+    """What is kept of a shape is which rules may matter; a member that is there and null is as one that is not."""
+    flex = bound("openai", {"model": "gpt-4o", "messages": HELLO, "max_tokens": 50, "n": 2, "service_tier": "flex"})
+    auto = bound("openai", {"model": "gpt-4o", "messages": HELLO, "max_tokens": 70, "n": None, "service_tier": None})
+    assert (flex.usage["output_tokens"], auto.usage["output_tokens"]) == (100, 70)
+    assert {one.conditions.get("service_tier") for one in flex.variants} == {"flex", "default"}
+    assert auto == bound("openai", {"model": "gpt-4o", "messages": HELLO, "max_tokens": 70})
+    assert bound("openai", {"model": "gpt-4o", "messages": None, "input": "Hello"}).api != flex.api
+
+
 def test_only_ways_of_billing_that_have_a_rate_are_tried() -> None:
     tried: list[Mapping[str, Quantity]] = []
 
