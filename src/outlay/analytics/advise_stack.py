@@ -156,11 +156,19 @@ def _instance(row: StackRow) -> int:
 # Rules
 
 
+RESERVED: Final = (
+    ("reserved_1y_no_upfront", "nothing"),
+    ("reserved_1y_partial_upfront", "a part"),
+    ("reserved_1y_all_upfront", "all"),
+)
+"""How a year is reserved, and what is paid upfront; a way that has no price is not proposed."""
+
+
 def _reserved(scene: StackScene) -> Iterator[Change]:
     for path, table in scene.resources("rds", "elasticache"):
         if table.get("purchase") or _development(scene, table):
             continue
-        for purchase, said in (("reserved_1y_no_upfront", "nothing"), ("reserved_1y_all_upfront", "all")):
+        for purchase, said in RESERVED:
             yield Change(
                 rule=purchase,
                 title=f"Reserve {_title(path, table)} for a year, {said} upfront",

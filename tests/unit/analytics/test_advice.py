@@ -21,6 +21,7 @@ from outlay.analytics.checklist import ITEMS, Tick
 from outlay.analytics.stack import Amounts
 from outlay.analytics.stack_file import StackFile, read_stack_file
 from outlay.errors import InvalidInput, NotFound
+from outlay.estimating import PriceText
 from outlay.money import Money
 
 ROOT = Path(__file__).parents[3]
@@ -249,6 +250,26 @@ def test_the_seeds_reserved_database_breaks_even_after_6_61_months(memory: outla
     found = of_rule(report, "reserved_1y_all_upfront")
     assert dict(found.evidence)["break-even"] == "6.61 months"
     assert round(Money(found.saving.high).amount, 6) == Decimal("5.576667")
+
+
+DATABASE = 'region = "us-east-1", instance = "db.t4g.medium", engine = "postgresql"'
+
+
+def test_a_part_paid_upfront_is_proposed_where_it_has_a_price(memory: outlay.Ledger) -> None:
+    assert "reserved_1y_partial_upfront" not in rules(memory.advice(stack=stack()))
+    # 195.00 once and 0.0223 for each of 8,760 hours: 390.348 a year, 0.04456 an hour; 730 × (0.065 − 0.04456).
+    offer = """
+[[service]]
+provider = "aws"
+service = "rds"
+source = "an offer"
+rates = [
+  { meter = "instance_hours", price = "390.348", per = 8_760, conditions = { SIZE } },
+]
+""".replace("SIZE", f'{DATABASE}, purchase = "reserved_1y_partial_upfront"')
+    found = of_rule(memory.advice(stack=stack(), prices=PriceText(offer)), "reserved_1y_partial_upfront")
+    assert round(Money(found.saving.high).amount, 3) == Decimal("14.921")
+    assert ("pays above", "68.55 % of the hours") in found.evidence
 
 
 def test_what_was_never_above_half_for_two_weeks_is_halved(memory: outlay.Ledger) -> None:

@@ -220,6 +220,9 @@ def test_care_for_the_ledger_asks_before_it_drops_and_proves_what_is_left() -> N
     assert "not_confirmed" in error_of("retain", "--days", "1", code=Exit.BAD_INPUT)
     assert run_json("forget", "--user", "ana", "--yes")["events_touched"] == 1
     assert "ana" not in run("costs", "--by", "user")
+    with outlay.open("outlay.db") as ledger:
+        logged = [(one.who, one.action, one.subject, one.detail) for one in ledger.store.logged_changes(10)]
+    assert logged == [("cli", "forgotten", "user", "1 events")], "that somebody was, and not who"
     assert run_json("backup", "copy.db")["bytes"] > 0
     assert run_json("costs", "-l", "copy.db")["total"]["cost"] == "3.50"
     assert run_json("retain", "--days", "1", "--yes")["events_dropped"] == 1

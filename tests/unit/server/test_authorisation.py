@@ -383,8 +383,12 @@ def test_every_change_is_in_the_log_and_no_question_is(access: Access) -> None:
         assert put.status_code == 200, put.text
         wrong = client.put("/v1/budgets/refused", json={"fields": {"limit": "-5", "window": "day"}})
         assert wrong.status_code == 422
-        newest = client.get("/v1/changes?limit=1").json()
-    assert len(access.ledger.store.logged_changes(10_000)) == before + 1
+        client.put("/v1/subjects/user/dora", json={"tier": "pro"}).raise_for_status()
+        client.post("/v1/forget", json={"user": "dora"}).raise_for_status()
+        newest = client.get("/v1/changes?limit=3").json()
+    assert len(access.ledger.store.logged_changes(10_000)) == before + 3
     assert [(one["action"], one["subject"], one["detail"]) for one in newest] == [
-        ("PUT", "/v1/budgets/{name}", '{"name":"logged"}')
+        ("POST", "/v1/forget", "{}"),
+        ("PUT", "/v1/subjects/{kind}/{name:path}", '{"kind":"user"}'),
+        ("PUT", "/v1/budgets/{name}", '{"name":"logged"}'),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from outlay.faces.cli.options import (
 )
 from outlay.faces.cli.render import Cell, Column, Form, Table, pairs, show, write_json
 from outlay.faces.cli.session import confirm, opened, progress
+
+if TYPE_CHECKING:
+    from outlay.api import Ledger
 
 
 def retain(
@@ -65,7 +68,19 @@ def forget(
     with opened(ledger) as book:
         confirm(f"The name {user or customer!r} is erased for good.", yes)
         touched = book.forget(user=user, customer=customer)
+        if not book.store.address.startswith("http"):  # A server logs what it is asked to do itself.
+            _log_forgotten(book, "customer" if user is None else "user", touched)
         show_facts({"events_touched": touched}, form)
+
+
+def _log_forgotten(book: Ledger, kind: str, touched: int) -> None:
+    """Keep in the log of changes that somebody was forgotten, and not who."""
+    from outlay.ledger.serving_store import LoggedChange
+
+    detail = f"{touched} events"
+    book.store.log_changes(
+        [LoggedChange(at=book.clock.now(), who="cli", action="forgotten", subject=kind, detail=detail)]
+    )
 
 
 def audit(ledger: LedgerOption = None, json: JsonOption = False, csv: CsvOption = False) -> None:

@@ -56,7 +56,9 @@ class Outgoing:
     def _change(self) -> LoggedChange:
         caller: Caller = self._scope[CALLER]
         template = str(getattr(self._scope.get("route"), "path", self._scope["path"]))
-        named = {} if template.startswith(_NAMELESS) else self._scope.get("path_params") or {}
+        named = self._scope.get("path_params") or {}
+        if template.startswith(_NAMELESS):
+            named = {name: value for name, value in named.items() if name != "name"}
         return LoggedChange(
             at=self._state.clock.now(),
             who=caller.key,
