@@ -24,7 +24,17 @@ from outlay.arguments import (
     read_text,
 )
 from outlay.budgets.tokenizer import tiktoken_counter
-from outlay.calls import Call, Function, attributed, inherited, is_heard, keep_late, told, tracked_function
+from outlay.calls import (
+    Call,
+    Function,
+    attributed,
+    event_of_made,
+    inherited,
+    is_heard,
+    keep_late,
+    told,
+    tracked_function,
+)
 from outlay.capture.estimates import checked_rule, with_estimate
 from outlay.capture.extract import Extraction, extract
 from outlay.capture.intake import COUNT_MAX, FIELDS, build_event
@@ -182,7 +192,7 @@ class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
             return []
         calls = self.calls_found(found, seen.fields)
         ids = (f"{seen.id}+{number}" if number else seen.id for number in range(len(calls)))
-        return [build_event(call, seen.at, self.currency, id=id) for call, id in zip(calls, ids, strict=True)]
+        return [event_of_made(call, seen.at, self.currency, id) for call, id in zip(calls, ids, strict=True)]
 
     def record_call(self, fields: Mapping[str, Any], response: object | None, *, measured: bool = False) -> Receipt:
         """Keep a finished call of `track` or `tracked`, and the calls of other services that its response tells.

@@ -14,9 +14,10 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
 
-from outlay.capture.intake import FIELDS, read_usage, stopwatch_s
+from outlay.capture.intake import FIELDS, build_event, read_usage, stopwatch_s
+from outlay.clock import Instant
 from outlay.errors import InvalidInput, OutlayError
-from outlay.model import ATTRIBUTIONS
+from outlay.model import ATTRIBUTIONS, UsageEvent
 from outlay.receipt import Receipt
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -344,3 +345,17 @@ def keep_late() -> None:
     """Keep what waits to be kept, before a ledger is asked or closed."""
     for keep in LATE:
         keep()
+
+
+def event_of_made(call: Mapping[str, Any], at: Instant, currency: str, id: str) -> UsageEvent:
+    """The event of a call that was made. For whom it was may be what no event can bear, as a stranger's header; what
+    it cost is kept all the same. Raises InvalidInput for anything else.
+    """
+    known = dict(call)
+    while True:
+        try:
+            return build_event(known, at, currency, id=id)
+        except InvalidInput as error:
+            field = (error.field or "").partition(".")[0]
+            if field not in _INHERITED or known.pop(field, None) is None:
+                raise

@@ -183,6 +183,17 @@ def test_a_stream_that_the_program_forgets_is_kept_when_it_is_collected(
         assert _only(memory).event.status == "cancelled"
 
 
+def test_a_call_for_somebody_who_cannot_be_named_is_kept_all_the_same(tmp_path: Path, server: PlaybackServer) -> None:
+    with outlay.open(tmp_path / "outlay.db") as ledger, ledger.watch(_openai(server)) as client:
+        server.play(whole(CHAT))
+        with ledger.attribute(user="x" * 10_000, tags={"page": "y" * 10_000}, project="video"):
+            _ask(client)
+        event = _only(ledger).event
+    # What a stranger's header says must not make a call free.
+    assert (event.user, event.tags, event.project) == (None, {}, "video")
+    assert event.usage == {"input_tokens": 1000, "output_tokens": 100}
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_a_stream_that_is_collected_within_a_transaction_leaves_it_whole(
     tmp_path: Path, server: PlaybackServer, held: bool
