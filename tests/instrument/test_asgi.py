@@ -287,3 +287,13 @@ def test_a_call_without_a_price_is_said_in_the_envelope(memory: outlay.Ledger) -
 
     block = get(OutlayMiddleware(app, memory, envelope=True), "/").json()["cost"]
     assert (block["unpriced"], block["total_cost"]) == (1, 0)
+
+
+def test_a_ledger_that_cannot_be_opened_fails_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy() -> outlay.Ledger:
+        raise outlay.LedgerBusy("others held it for too long")
+
+    monkeypatch.setattr(outlay, "current_ledger", busy)
+    answer = get(OutlayMiddleware(PlainTextResponse("served"), envelope=True), "/")
+    assert (answer.status_code, answer.text) == (200, "served")
+    assert "x-outlay-cost" not in answer.headers

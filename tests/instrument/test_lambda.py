@@ -403,3 +403,11 @@ def test_lines_go_to_standard_output_unless_told_otherwise(
     )(REST, CONTEXT)
     line = json.loads(capsys.readouterr().out)
     assert line["operation"] == "query"
+
+
+def test_a_ledger_that_cannot_be_opened_fails_no_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy() -> outlay.Ledger:
+        raise outlay.LedgerBusy("others held it for too long")
+
+    monkeypatch.setattr(outlay, "current_ledger", busy)
+    assert costed(envelope=True)(lambda event, context: {"answer": 42})(REST, CONTEXT) == {"answer": 42}

@@ -109,7 +109,12 @@ class OutlayMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        request = await self._begun(scope)
+        try:
+            request = await self._begun(scope)
+        except OutlayError as error:
+            logger.warning("a request goes unwatched (%s): %s", error.code, error)
+            await self.app(scope, receive, send)
+            return
         if scope["type"] == "http":
             send = _Answer(self, scope, request, send)
         try:

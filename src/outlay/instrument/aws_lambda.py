@@ -149,8 +149,12 @@ def costed(
         @functools.wraps(handler)
         def costed_handler(event: Any, context: Any) -> Any:
             started_s = stopwatch()
-            book = ledger if ledger is not None else _configured()
-            invocation = _begun(book, event, context, operation, user, region)
+            try:
+                book = ledger if ledger is not None else _configured()
+                invocation = _begun(book, event, context, operation, user, region)
+            except OutlayError as error:
+                logger.warning("an invocation goes unwatched (%s): %s", error.code, error)
+                return handler(event, context)
             invocation.attribute(feature=feature or invocation.operation)
             with invocation.gathering():
                 try:
