@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tests.served import served
 
 import outlay
+from outlay.faces.server.limits import BadRequest, check_depth
 from outlay.faces.server.settings import ServerSettings
 
 CALL: dict[str, Any] = {"provider": "openai", "service": "gpt-4o", "usage": {"output_tokens": 100}}
@@ -261,6 +262,18 @@ def test_an_event_that_nests_too_deep_is_refused(client: httpx.Client) -> None:
     for _ in range(40):
         tags = {"a": tags}
     problem(client.post("/v1/events", json={**CALL, "tags": tags}), 400, "too_deep")
+
+
+@pytest.mark.parametrize(
+    ("value", "depth"),
+    [(1, 0), ("[[", 0), ([], 1), ({"a": 1}, 1), ([1, {"a": "b"}, [2]], 2), ([[], {"a": [{}]}], 4)],
+)
+def test_a_value_may_nest_as_deep_as_the_limit_and_no_deeper(value: Any, depth: int) -> None:
+    check_depth(value, depth)
+    check_depth(value, depth + 1)
+    if depth:
+        with pytest.raises(BadRequest):
+            check_depth(value, depth - 1)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])

@@ -148,19 +148,19 @@ def read_json(body: bytes, depth_max: int) -> Any:
 
 def check_depth(value: Any, depth_max: int) -> None:
     """Raises BadRequest `too_deep` for a value that nests deeper than `depth_max`."""
-    kind = type(value)
-    if kind is dict:
-        inner = value.values()
-    elif kind is list:
-        inner = value
-    else:
-        return
-    if depth_max <= 0:
+    level = [value] if type(value) is dict or type(value) is list else []
+    for _ in range(depth_max):
+        # All of a level at once: a batch has thousands of values, and few levels.
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return
+    if level:
         raise _too_deep(depth_max)
-    for one in inner:
-        kind = type(one)
-        if kind is dict or kind is list:
-            check_depth(one, depth_max - 1)
 
 
 def _too_deep(depth_max: int) -> BadRequest:
