@@ -271,12 +271,28 @@ class Spool:
         booked = 0
         for start in range(0, len(payloads), DRAIN_GROUP):
             group = self._decoded(payloads[start : start + DRAIN_GROUP])
-            for event, recorded in zip(group, self._record_group(group) if group else (), strict=True):
+            for event, recorded in zip(group, self._recorded(group), strict=True):
                 if recorded.message:
                     self._reject(event, recorded)
                 else:
                     booked += 1
         return booked
+
+    def _recorded(self, group: Sequence[UsageEvent]) -> list[Recorded]:
+        """The outcomes of a group, in halves where it is refused as a whole: as one body too large for what stands
+        before a server, or for the fault of one event, which must not hold up the others.
+        """
+        if not group:
+            return []
+        try:
+            return self._record_group(group)
+        except InvalidInput as error:
+            if len(group) > 1:
+                half = len(group) // 2
+                return self._recorded(group[:half]) + self._recorded(group[half:])
+            if error.code == InvalidInput.code:
+                raise  # Nobody who knows events said that.
+            return [Recorded(0, group[0].id, error.code, message=error.message)]
 
     def _decoded(self, payloads: Sequence[bytes]) -> list[UsageEvent]:
         events = []

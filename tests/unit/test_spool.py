@@ -354,3 +354,34 @@ def test_another_users_file_is_left_to_that_user(tmp_path: Path, monkeypatch: py
         assert Spool(folder, book.record_group).adopt() == 0
     with pytest.raises(LedgerReadOnly):
         Spool(folder, book.record_group).adopt()
+
+
+def test_a_group_that_is_refused_as_a_whole_is_booked_in_halves(tmp_path: Path) -> None:
+    book, sizes = Book(), list[int]()
+
+    def small_bodies(events: Sequence[UsageEvent]) -> list[Recorded]:
+        sizes.append(len(events))
+        if len(events) > 10:
+            raise InvalidInput("the server answered 413")
+        if any(event.id == "e17" for event in events):
+            raise InvalidInput("this version knows no such meter", code="unknown_meter")
+        return book.record_group(events)
+
+    spool = Spool(tmp_path / "spool", small_bodies)
+    for at in range(40):
+        spool.append(event(f"e{at}"))
+    spool.close()
+    assert book.ids == [f"e{at}" for at in range(40) if at != 17]
+    assert "unknown_meter" in (tmp_path / "spool" / "rejected.jsonl").read_text()
+
+
+def test_what_a_proxy_refuses_without_a_word_of_the_server_stays(tmp_path: Path) -> None:
+    def proxy(events: Sequence[UsageEvent]) -> list[Recorded]:
+        raise InvalidInput("the server answered 400")
+
+    spool = Spool(tmp_path / "spool", proxy)
+    spool.append(event("e1"))
+    with pytest.raises(InvalidInput):
+        spool.close()
+    book = Book()
+    assert Spool(tmp_path / "spool", book.record_group).adopt() == 1
