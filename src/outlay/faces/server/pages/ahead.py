@@ -129,7 +129,7 @@ async def compare(visit: Visit) -> Response:
         visit.periods("yesterday"),
         groups,
         chips(visit),
-        _change_in_figures(visit, found, before, after),
+        *_change_in_figures(visit, found, before, after),
         Card(title="What the change is made of", blocks=[chart]),
         Card(title="What changed, and why", blocks=folded(_changes(visit, found, by, after))),
         Card(title="Other periods", blocks=[_form(visit, before, after, by)]),
@@ -138,15 +138,15 @@ async def compare(visit: Visit) -> Response:
 
 
 PARTS: Final = (
-    ("volume", "Volume", "as many more calls"),
-    ("mix", "Mix", "other features, services"),
-    ("price", "Price", "the same call, dearer"),
-    ("failures", "Failures", "what failed calls cost"),
+    ("volume", "Volume", "more calls", "fewer calls"),
+    ("mix", "Mix", "dearer features, services", "cheaper features, services"),
+    ("price", "Price", "the same call, dearer", "the same call, cheaper"),
+    ("failures", "Failures", "more for failed calls", "less for failed calls"),
 )
-"""What a change is made of: its name, its title, and what it means."""
+"""What a change is made of: its name, its title, and what it means that it is more or less."""
 
 
-def _change_in_figures(visit: Visit, found: Mapping[str, Any], before: Period, after: Period) -> Figures:
+def _change_in_figures(visit: Visit, found: Mapping[str, Any], before: Period, after: Period) -> list[Figures]:
     total, change = found["total"], found["total"]["change"]
     sides = [
         Figure(
@@ -164,9 +164,15 @@ def _change_in_figures(visit: Visit, found: Mapping[str, Any], before: Period, a
         id="change",
     )
     parts = [
-        Figure(label=label, value=visit.amount(change[name], signed=True), note=note) for name, label, note in PARTS
+        Figure(label=label, value=visit.amount(change[name], signed=True), note=_meaning(change[name], more, less))
+        for name, label, more, less in PARTS
     ]
-    return Figures([*sides, whole, *parts])
+    return [Figures([*sides, whole]), Figures(parts)]
+
+
+def _meaning(amount: str, more: str, less: str) -> str:
+    number = Decimal(amount)
+    return more if number > 0 else less if number < 0 else "no part of it"
 
 
 def _changes(visit: Visit, found: Mapping[str, Any], by: str, after: Period) -> Table:

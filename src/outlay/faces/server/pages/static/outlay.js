@@ -92,7 +92,11 @@ async function draw(figure) {
     await pause();
     const place = document.createElement("div");
     const height = Number(figure.dataset.height);
-    spec.config.legend.columns = Math.max(2, Math.floor(canvas.clientWidth / 130));
+    const columns = Math.max(2, Math.floor(canvas.clientWidth / 130));
+    for (const part of [spec, ...(spec.layer ?? [])]) {
+      const legend = part.encoding?.color?.legend;
+      if (legend) legend.columns = Math.min(legend.columns ?? columns, columns);
+    }
     const vega = await compiled(embed, { ...spec, width: canvas.clientWidth, height });
     await pause();
     drawn.get(figure)?.finalize();
