@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, local_day, local_midnight, windows_between
+from outlay.clock import (
+    DAY_MICROSECONDS,
+    QUARTER_HOUR_MICROSECONDS,
+    Instant,
+    local_day,
+    local_midnight,
+    windows_between,
+)
 from outlay.ledger.codec import BASES, STATUSES, Decoder
 from outlay.ledger.conditions import any_of, as_json, joined, time_conditions, value_numbers, where_conditions
-from outlay.ledger.dialect import Dialect, column, columns
+from outlay.ledger.dialect import column, columns
 from outlay.ledger.names import KIND_NUMBERS, Names, find_name
-from outlay.ledger.remembering import CellsInView
 from outlay.ledger.rollups import (
     METERS,
     NARROW,
@@ -31,6 +37,7 @@ from outlay.ledger.rollups import (
 from outlay.ledger.rules import quantity_of
 from outlay.ledger.shifted import DIRECT_MAX, finest, hour_phase, rounded_out, shifted
 from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, Scan, Tally, scan_too_large
+from outlay.ledger.view import FAR, View
 from outlay.model import CostQuery
 from outlay.money import PICO_PER_MICRO
 
@@ -40,9 +47,6 @@ TAIL_MAX: Final = 256
 TAKEN_MAX: Final = 1_000
 """Where no more entries lie between the end of a range and midnight, the day is read and they are taken from it."""
 
-FAR: Final = 1 << 62
-"""Beyond every instant, day and seq."""
-
 _DAYS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH)
 _TIMES: Final = ("day", "week", "month", "quarter_hour")
 # Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
@@ -50,30 +54,9 @@ _QUARTER_HOUR: Final = (
     f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
     f"% {QUARTER_HOUR_MICROSECONDS}) / {QUARTER_HOUR_MICROSECONDS}"
 )
+_REMEMBERED_US: Final = 400 * DAY_MICROSECONDS  # Days of a longer range are asked for all at once.
 _FIRST_OF_HOUR: Final = "quarter_hour - ((quarter_hour - {phase}) % 4 + 4) % 4"
 _Part = Callable[[Any], Any]
-
-
-class View(NamedTuple):
-    """A consistent view of a ledger: `folded_until` is its watermark as bound to `is_folded` and `to_fold_whole`."""
-
-    dialect: Dialect
-    connection: Any
-    folded_until: tuple[int, ...]
-    entries_max: int
-    """No more entries are kept than this."""
-
-    source: Callable[[Instant | None, Instant | None, bool], tuple[str, list[object]]]
-    """Where to read the entries of a range of times, folded ones only or all, and what is bound there."""
-
-    summed: bool = True
-    """Whether the rollups are kept that sum others."""
-
-    horizon: Instant = -FAR
-    """Entries before this instant may have been dropped."""
-
-    remembered: CellsInView | None = None
-    """Sums that were read before, where the store can tell whether they still hold."""
 
 
 class Reading:
@@ -184,9 +167,17 @@ class Reading:
             if windows:
                 rows = self._cells_within(rollup, keys, windows[0][0], windows[-1][1], hour_phase(windows))
                 self._add_rows(keys, rows, spans=False)
+        elif rollup is WIDE and "day" in keys and self._remembers_days(since, until):
+            keys.remove("day")
+            for day in range(*self._days(rollup, since, until)):
+                rows = self._cells_within(rollup, keys, day, day + 1)
+                self._add_rows(keys, rows, spans=False, window=local_midnight(day, self.zone))
         else:
             self._limit_time(rollup, since, until, conditions, bindings)
-            self._add_cells_of("cells", rollup, keys, conditions, bindings)
+            text = self._cells_text("cells", rollup, keys, conditions)
+            timed = rollup.grain is not Grain.ALL_TIME
+            rows = self._asked(text, bindings, *((since, until) if timed else (None, None)))
+            self._add_rows(keys, rows, spans=rollup.spans and "job" in self.query.by)
 
     def _add_windows(self, windows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
         """A question for each window: summing them in one would sort every quarter hour's cells."""
@@ -217,16 +208,26 @@ class Reading:
             text = text.replace(column("quarter_hour"), _FIRST_OF_HOUR.replace("{phase}", str(phase)))
         bound = (first, after, *bindings)
 
+        if rollup.grain is Grain.DAY:
+            return self._asked(text, bound, local_midnight(first, self.zone), local_midnight(after, self.zone))
+        return self._asked(text, bound, first * QUARTER_HOUR_MICROSECONDS, after * QUARTER_HOUR_MICROSECONDS)
+
+    def _remembers_days(self, since: Instant | None, until: Instant | None) -> bool:
+        """Whether to ask for each day by itself, as those gone by are remembered."""
+        bounded = since is not None and until is not None and until - since <= _REMEMBERED_US
+        return bounded and self.view.remembered is not None
+
+    def _asked(
+        self, text: str, bound: Sequence[object], since: Instant | None, until: Instant | None
+    ) -> Sequence[Any]:
+        """The sums of cells in [since, until), or what they were when last asked for where they still hold."""
+
         def ask() -> list[Any]:
             return list(self.dialect.rows_of(self.connection, text, bound))
 
-        if self.view.remembered is None:
+        if self.view.remembered is None or since is None or until is None:
             return ask()
-        if rollup.grain is Grain.DAY:
-            since, until = local_midnight(first, self.zone), local_midnight(after, self.zone)
-        else:
-            since, until = first * QUARTER_HOUR_MICROSECONDS, after * QUARTER_HOUR_MICROSECONDS
-        return self.view.remembered.get((text, bound), since, until, ask)
+        return self.view.remembered.get((text, *bound), since, until, ask)
 
     def _adds_together(self, chosen: Plan) -> bool:
         """Whether one statement sums all pieces: no times are told apart, and nobody's days are sought."""

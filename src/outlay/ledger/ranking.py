@@ -8,9 +8,10 @@ from typing import Final
 from outlay.ledger.conditions import any_of, as_json, value_numbers
 from outlay.ledger.dialect import column
 from outlay.ledger.names import Names
-from outlay.ledger.querying import Reading, View
+from outlay.ledger.querying import Reading
 from outlay.ledger.rollups import DAILY, JOB_TOTALS, JOBS, Plan, ranks
 from outlay.ledger.tallies import Tally, dimension_value
+from outlay.ledger.view import View
 from outlay.model import CostQuery, CostTable, Entry
 
 ALIKE_MAX: Final = 1_000
@@ -56,7 +57,7 @@ class Ranking(Reading):
         wanted = most + len(moved)
         apart, bindings = self._apart(chosen.pieces, [name])
         text = self.dialect.sql("dearest_cells").replace("{key}", column(name)).replace("{pieces}", apart)
-        ranked = list(self.dialect.rows_of(self.connection, text, (*bindings, wanted + 1)))
+        ranked = self._asked(text, (*bindings, wanted + 1), chosen.since, chosen.until)
         if 0 < wanted < len(ranked):
             least, beyond = (tuple(row[1:]) for row in ranked[-2:])
             # Who cost nothing may be no row at all, and of those who cost alike the names decide.

@@ -14,6 +14,9 @@ from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant
 KEPT_MOST: Final = 2_048
 """How many windows' sums are kept; when there are more, all are forgotten."""
 
+ROWS_MOST: Final = 100
+"""Sums of more groups than these are not kept."""
+
 Rows = Sequence[Any]
 Times = Sequence[tuple[Instant, Instant]]
 """First and last instant of entries."""
@@ -48,7 +51,8 @@ class CellsInView:
         rows = found[1] if found is not None and self._holds(found[0], since, until) else ask()
         if len(self._kept) >= KEPT_MOST:
             self._kept.clear()
-        self._kept[key] = (self._watermark, rows)
+        if len(rows) <= ROWS_MOST:
+            self._kept[key] = (self._watermark, rows)
         return rows
 
     def _holds(self, watermark: int, since: Instant, until: Instant) -> bool:

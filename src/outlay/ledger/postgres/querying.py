@@ -8,10 +8,11 @@ from outlay.ledger.postgres import statements
 from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections, read_meta
 from outlay.ledger.postgres.folder import Folder
 from outlay.ledger.postgres.statements import Connection, only
-from outlay.ledger.querying import TAIL_MAX, View
+from outlay.ledger.querying import TAIL_MAX
 from outlay.ledger.ranking import answer
 from outlay.ledger.shifted import is_planned
 from outlay.ledger.tallies import Scan
+from outlay.ledger.view import View
 from outlay.model import CostQuery, CostTable
 
 

@@ -10,7 +10,7 @@ from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.ledger.conditions import as_json
 from outlay.ledger.folding import BLOCK_BITS
 from outlay.ledger.names import NameBook
-from outlay.ledger.querying import FAR, TAIL_MAX, View
+from outlay.ledger.querying import TAIL_MAX
 from outlay.ledger.ranking import answer
 from outlay.ledger.remembering import RememberedCells
 from outlay.ledger.shifted import is_planned
@@ -19,6 +19,7 @@ from outlay.ledger.sqlite.connections import Connections, Meta, read_meta
 from outlay.ledger.sqlite.folder import Folder
 from outlay.ledger.sqlite.statements import rows, sql
 from outlay.ledger.tallies import Scan
+from outlay.ledger.view import FAR, View
 from outlay.model import CostQuery, CostTable
 
 
