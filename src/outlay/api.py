@@ -89,7 +89,7 @@ class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
         self.capture_failures: Counter[str] = Counter()
         self.spool = Spool(spool_folder, self.recorder.record_group, self.events_seen) if spool_folder else None
         if self.spool is not None:
-            self.spool.adopt()
+            self.spool.adopt_or_leave()
 
     # Recording
 

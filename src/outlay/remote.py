@@ -292,7 +292,7 @@ class RemoteLedger(RemoteAnalysis, RemoteAdvice, RemoteBudgets, RemoteBills, Led
         for spool in self._spools():
             try:
                 spool.close()
-            except (LedgerError, Overloaded) as error:
+            except OutlayError as error:
                 logger.warning("events wait on this host for %s (%s)", self.transport.address, error.code)
         self.transport.close()
 
@@ -306,7 +306,7 @@ class RemoteLedger(RemoteAnalysis, RemoteAdvice, RemoteBudgets, RemoteBills, Led
         try:
             self._meet()
             for spool in self._spools():
-                spool.adopt()
+                spool.adopt_or_leave()
         except ServerUnreachable as error:
             logger.warning("%s; what is recorded waits on this host", error.message)
 

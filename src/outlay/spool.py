@@ -114,6 +114,14 @@ class Spool:
             booked += self._adopt_file(path)
         return booked
 
+    def adopt_or_leave(self) -> int:
+        """The same for an opener, whom it does not fail: what cannot be booked now stays for the next one."""
+        try:
+            return self.adopt()
+        except OutlayError as error:
+            logger.warning("what programs that ended left in %s is not booked yet (%s)", self._folder, error.code)
+            return 0
+
     def pending(self) -> int:
         """How many events wait in all files of the folder: this process's, living others' and dead ones'."""
         waiting = self._pending if self._path is not None else 0

@@ -232,3 +232,25 @@ def test_a_ledger_whose_spool_cannot_be_booked_is_closed_all_the_same(
         ledger.costs()
     with outlay.open(tmp_path / "outlay.db") as again:
         assert again.costs().events == 1
+
+
+def test_a_ledger_opens_also_where_what_a_program_left_cannot_be_booked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlay.spool.DRAIN_INTERVAL_S", 60.0)
+    path = tmp_path / "outlay.db"
+
+    def full(*_: object, **__: object) -> None:
+        raise outlay.LedgerFull("no space is left")
+
+    left = outlay.open(path)
+    left.record(provider="openai", service="gpt-4o", usage={"output_tokens": 1}, wait=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(left.store), "append", full)
+        with pytest.raises(outlay.LedgerFull):
+            left.close()
+        with outlay.open(path) as reader:
+            found = reader.costs()
+            assert (found.events, found.spooled) == (0, 1)
+    with outlay.open(path) as again:
+        assert again.costs().events == 1
