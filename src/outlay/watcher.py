@@ -177,6 +177,8 @@ class Watcher:
         """Nothing runs until `round` or `start`."""
         self.book = AlertBook(store)
         self.channels = dict(channels)
+        # A channel to the subjects themselves is for rules that name it.
+        self._for_all = tuple(name for name, send in channels.items() if not getattr(send, "asked_only", False))
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._store = store
         self._clock = clock
@@ -278,7 +280,7 @@ class Watcher:
         for alert in alerts:
             snoozed = self.book.snoozed() if snoozed is None else snoozed
             rule = rules.rules.get(alert.rule)
-            names = rule.channels if rule is not None and rule.channels else tuple(self.channels)
+            names = rule.channels if rule is not None and rule.channels else self._for_all
             raised += self.book.add(for_channels(alert, names, now, snoozed.get(alert.rule)))
         return raised
 

@@ -98,6 +98,53 @@ def test_a_webhook_is_signed_so_that_its_receiver_can_prove_it(tmp_path: Path, r
     assert (alert["rule"], alert["amount"], alert["threshold"]) == ("hour", "51.00", "50.00")
 
 
+@contextmanager
+def mail_server() -> Iterator[tuple[int, list[Any]]]:
+    """A real mail server: its port, and what came with whom it was for."""
+    mails: list[Any] = []
+
+    class Handler:
+        async def handle_DATA(  # noqa: N802 - the name that aiosmtpd calls
+            self, server: object, session: object, envelope: Any
+        ) -> str:
+            mails.append((envelope.rcpt_tos, email.message_from_bytes(envelope.content, policy=policy.default)))
+            return "250 kept"
+
+    controller = Controller(Handler(), hostname="127.0.0.1", port=(port := free_port()))
+    controller.start()
+    try:
+        yield port, mails
+    finally:
+        controller.stop()
+
+
+def test_a_rule_tells_each_user_at_the_user_s_own_address_and_nobody_of_another(tmp_path: Path) -> None:
+    with mail_server() as (port, mails), spending(tmp_path) as ledger:
+        own = {
+            "smtp": f"smtp://127.0.0.1:{port}",
+            "from": "outlay@example.com",
+            "own": "{subject}@example.com",
+            "addresses": {"u2": "Ben <ben@example.org>"},
+            "except": ["u3"],
+        }
+        others: list[Message] = []
+        ledger.alert_rule("quota", at="10", each="user", marks=[80, 100], channels=["own"], owner="ops-ana")
+        for user in ("u1", "u2", "u3", "not an address"):
+            spend(ledger, "9", user=user)
+        spend(ledger, "60")  # The fixture's rule, which names no channel, goes to the other one only.
+        ledger.watcher({"own": own, "ops": others.append}).round()
+    told = {tuple(to): mail for to, mail in mails}
+    assert sorted(told) == [("ben@example.org",), ("u1@example.com",)]
+    assert (
+        told["u1@example.com",]["subject"].strip()
+        == "quota: $9.00 of user u1 in 2026-03-10 is at least 80% of $10.00 (daily)"
+    )
+    body = told["u1@example.com",].get_body(("plain",)).get_content()
+    assert "ops-ana" not in body
+    assert "u2" not in body
+    assert [alert["rule"] for message in others for alert in message.alerts] == ["hour"]
+
+
 def test_an_alert_arrives_as_e_mail_by_a_real_smtp_server(tmp_path: Path) -> None:
     mails: list[Any] = []
 
@@ -229,6 +276,10 @@ def test_a_running_watcher_tells_by_itself(tmp_path: Path, receiver: Receiver) -
         {"webhook": "ftp://x", "secret": "s"},
         {"webhook": "http://x"},
         {"webhook": "x", "a": 1},
+        {"smtp": "smtp://h", "from": "a@b.example", "own": "everybody@b.example"},
+        {"smtp": "nonsense", "from": "a@b.example", "own": "{subject}"},
+        {"smtp": "smtp://h", "from": "a@b.example", "addresses": {"u1": "nobody"}},
+        {"smtp": "smtp://h", "from": "a@b.example", "own": "{subject}", "to": "c@b.example"},
     ],
 )
 def test_a_channel_that_cannot_work_is_refused_by_name(tmp_path: Path, fields: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """What crossed which rule, when, and what has become of it. Amounts are in 10⁻¹² of `unit`.
 
     One rule, subject, window and mark make one alert (`id`), however often they are decided. `until` is when its
-    window ends, None for what has none.
+    window ends, None for what has none. `each` is what the subject is, where accounts are kept by it: a user, say.
     """
 
     id: str
@@ -72,6 +72,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     raised_at: Instant
     until: Instant | None = None
     subject: str = ""
+    each: str = ""
     window: str = ""
     what: str = ""
     causes: tuple[str, ...] = ()
@@ -218,7 +219,7 @@ def as_dict(alert: Alert) -> dict[str, Any]:
     }
     return {
         **{name: str(getattr(alert, name)) for name in ("id", "rule", "kind", "severity", "title", "state")},
-        **{name: getattr(alert, name) for name in ("subject", "window", "what", "unit", "link", "owner")},
+        **{name: getattr(alert, name) for name in ("subject", "each", "window", "what", "unit", "link", "owner")},
         "amount": format(pico_to_decimal(alert.amount), "f"),
         "threshold": format(pico_to_decimal(alert.threshold), "f"),
         **times,

@@ -10,11 +10,13 @@ from outlay.errors import InvalidInput
 from outlay.watcher import Send
 
 MAIL: Final = ("smtp", "from", "to")
+OWN: Final = ("own", "addresses")
+"""What tells a channel to each alert's own subject from mail to some people."""
 
 
 def make_channels(settings: Mapping[str, Any]) -> dict[str, Send]:
     """Each channel of `[alerts.channels.<name>]`: `url` is one of Apprise's, `webhook` an http address with `secret`,
-    `smtp` a mail server with `from` and `to`.
+    `smtp` a mail server with `from` and `to`, or with `own` or `addresses` for those whom an alert is about.
 
     `${NAME}` in them is read from the environment. Raises InvalidInput `bad_channel`, `missing_secret`; MissingExtra.
     """
@@ -22,6 +24,10 @@ def make_channels(settings: Mapping[str, Any]) -> dict[str, Send]:
 
 
 def _channel(name: str, fields: object) -> Send:
+    if isinstance(fields, Mapping) and "smtp" in fields and not set(OWN).isdisjoint(fields):
+        from outlay.faces.notify.own_address import OwnAddressMail
+
+        return OwnAddressMail(name, fields)
     if not isinstance(fields, Mapping) or not set(fields) <= {"url", "webhook", "secret", *MAIL}:
         raise _wrong(name, "it takes url, or webhook and secret, or smtp, from and to")
     if sum(kind in fields for kind in ("url", "webhook", "smtp")) != 1:

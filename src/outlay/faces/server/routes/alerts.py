@@ -44,6 +44,7 @@ class AlertTold(BaseModel):
     title: str
     state: str
     subject: str
+    each: str
     window: str
     what: str
     unit: str
