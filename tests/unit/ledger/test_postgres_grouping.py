@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import outlay
+from outlay.errors import LedgerClosed
+from outlay.ledger.postgres.connections import Connections
 from outlay.ledger.postgres.grouping import Grouping
 from outlay.ledger.store import StaleBook
 
@@ -91,3 +93,57 @@ def test_a_leader_that_is_interrupted_leaves_nobody_waiting() -> None:
     with pytest.raises(KeyboardInterrupt):
         grouping(1, None)
     assert grouping(2, None) == 2
+
+
+class _Interrupted:
+    """A lock whose leaving is interrupted once, as by Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = 1
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if self._left:
+            self._left -= 1
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_right_after_a_place_was_taken_keeps_nobody_waiting() -> None:
+    grouping: Grouping[int, int] = Grouping(lambda asked, epoch: list(asked))
+    grouping._lock = _Interrupted()  # type: ignore[assignment]  # stands where the lock does
+    with pytest.raises(KeyboardInterrupt):
+        grouping(1, None)
+    answers: list[int] = []
+    later = threading.Thread(target=lambda: answers.append(grouping(2, None)), daemon=True)
+    later.start()
+    later.join(30)
+    assert answers == [2]
+
+
+def test_connections_stay_closed_until_the_last_of_two_forks_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = Connections("postgresql://nobody@127.0.0.1:1/none")
+    opened = threading.Event()
+
+    def connect(self: Connections) -> None:
+        opened.set()
+        raise LedgerClosed
+
+    monkeypatch.setattr(Connections, "connect", connect)
+
+    def ask() -> None:
+        with pytest.raises(LedgerClosed):
+            connections._take()
+
+    connections.before_fork()
+    connections.before_fork()
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    connections.after_fork_in_parent()
+    assert not opened.wait(0.2)
+    connections.after_fork_in_parent()
+    assert opened.wait(30)
+    asking.join(30)
