@@ -41,7 +41,7 @@ class OwnAddressMail:
         self._name = name
         self._own = own
         self._of = str(fields.get("of", "user"))
-        self._except = frozenset(map(str, without))
+        self._without = frozenset(map(str, without))
         self._known = {str(one): read_address(name, "addresses", address) for one, address in addresses.items()}
         sender = fields.get("from")
         self._mail: Callable[[Address], SmtpMail] = lambda to: SmtpMail(
@@ -58,7 +58,7 @@ class OwnAddressMail:
 
     def _address_of(self, alert: Mapping[str, Any]) -> Address | None:
         subject = str(alert["subject"])
-        if not subject or alert["each"] != self._of or subject in self._except:
+        if not subject or alert["each"] != self._of or subject in self._without:
             return None
         if subject in self._known:
             return self._known[subject]
