@@ -48,6 +48,7 @@ from outlay.warming import Warmer
 DEADLINES_S: Final[Mapping[str, int]] = {"video": 3_600, "batch": 90_000}
 """How long a call of an operation may run before its reservation is booked at the worst case."""
 
+DEAREST: Final = "worst case: the highest rate within reach"
 DEADLINE_S: Final = 600
 STALE_RETRIES_MAX: Final = 10
 _POLL_S: Final = 0.02
@@ -486,7 +487,9 @@ def estimate_of(ask: Ask) -> Entry:
     rating = Rating(rated.lines, rated.amount, rated.status, rated.unrated, rated.match, Basis.ESTIMATED)
     if amount is not None and amount > rating.amount and rating.status is PricingStatus.PRICED:
         # The dearest way in which the request may come to be billed is above that of its plain meters.
-        rating = _raised(rating, amount)
+        first, *rest = rating.lines
+        raised = replace(first, amount=first.amount + amount - rating.amount, note=DEAREST)
+        rating = replace(rating, lines=(raised, *rest), amount=amount)
     return Entry(
         event=event,
         rating=rating,
@@ -495,11 +498,3 @@ def estimate_of(ask: Ask) -> Entry:
         fingerprint=fingerprint(event) if event.id_given else b"",
         basis=Basis.ESTIMATED,
     )
-
-
-def _raised(rating: Rating, amount: int) -> Rating:
-    first, *rest = rating.lines
-    raised = replace(
-        first, amount=first.amount + amount - rating.amount, note="worst case: the highest rate within reach"
-    )
-    return replace(rating, lines=(raised, *rest), amount=amount)
