@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,9 @@ from outlay.faces.gateway.upstreams import KINDS
 from outlay.faces.server.settings import ServerSettings
 
 NAMES = (*(name for name in KINDS if name not in ("aws", "compatible")), "gemini")
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For httpx where nothing is encrypted: reading the certificates of its own context takes longer than a call."""
+
 AWS_KEY = "AKIDGATEWAY:gateway-secret"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.gateway.conftest import Gatewayed
+from tests.gateway.conftest import PLAIN, Gatewayed
 from tests.playback_server import Answer, events, whole
 
 import outlay
@@ -35,7 +35,7 @@ BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}], "
 def _post(gateway: Gatewayed, path: str, body: Mapping[str, Any] | bytes, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     told = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return httpx.post(f"{gateway.served.address}/gateway/{path}", content=content, headers=told)
+    return httpx.post(f"{gateway.served.address}/gateway/{path}", content=content, headers=told, verify=PLAIN)
 
 
 def _spent(ledger: outlay.Ledger) -> tuple[Decimal | int, Decimal | int]:

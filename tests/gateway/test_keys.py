@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from tests.gateway.conftest import Gatewayed, gatewayed
+from tests.gateway.conftest import PLAIN, Gatewayed, gatewayed
 from tests.gateway.test_gateway_budgets import BODY, CHAT
 from tests.playback_server import whole
 
@@ -32,7 +32,7 @@ PATH = "openai/v1/chat/completions"
 
 def _post(gateway: Gatewayed, path: str = PATH, **headers: str) -> httpx.Response:
     told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(f"{gateway.served.address}/gateway/{path}", json=BODY, headers=told)
+    return httpx.post(f"{gateway.served.address}/gateway/{path}", json=BODY, headers=told, verify=PLAIN)
 
 
 def _refused(answer: httpx.Response) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from tests.cassettes import Exchange, exchanges
-from tests.gateway.conftest import NAMES, Gatewayed, gatewayed
+from tests.gateway.conftest import NAMES, PLAIN, Gatewayed, gatewayed
 from tests.gateway.test_gateway_budgets import BODY, CHAT, DELTA, STOP
 from tests.instrument.sdk_calls import close
 from tests.playback_server import Answer, events, recorded, whole
@@ -41,7 +41,7 @@ def _raw(url: str, exchange: Exchange) -> httpx.Response:
         content, kind = json.dumps(content).encode() if content is not None else b"", "application/json"
     method = "POST" if content else "GET"
     headers = {"content-type": kind, "accept-encoding": "gzip"}
-    with httpx.stream(method, url, content=content, headers=headers) as answer:
+    with httpx.stream(method, url, content=content, headers=headers, verify=PLAIN) as answer:
         body = b"".join(answer.iter_raw())
     found = httpx.Response(answer.status_code, headers=answer.headers)
     found.extensions["raw"] = body
