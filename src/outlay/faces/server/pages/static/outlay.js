@@ -4,7 +4,8 @@
 const root = document.documentElement;
 const drawing = document.getElementById("script").dataset.drawing;
 const pause = () => new Promise((resolve) => setTimeout(resolve));
-const painted = new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+// The second frame begins when the first, which shows the numbers, is on its way to the screen.
+const painted = new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve))));
 
 function keep(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=strict`;
