@@ -199,7 +199,7 @@ def watch_and_report(ledger: outlay.Ledger, clock: outlay.FrozenClock, told: Tol
     ledger.record(**CHAT, **DOLLAR, job="v 1/ä?", time="2026-03-10T09:30:00Z", id="noted")
     ledger.note_job("v 1/ä?", "made twice")
     told.refused(lambda: ledger.note_job("nothing", "words"))
-    told.refused(lambda: ledger.note_anomaly("nothing-1", "words"))
+    told.refused(lambda: ledger.note_anomaly("nothing", "words"))
     told.refused(lambda: ledger.notes("user"))
     told((ledger.notes(), ledger.notes("job"), ledger.notes("job", "v 1/ä?"), ledger.notes("anomaly", "x")))
     told(ledger.report("day", running=True))
