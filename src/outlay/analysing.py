@@ -191,11 +191,15 @@ class LedgerAnalysis(LedgerReader):
         """The episode of that id, asked for as `anomalies` would now, else as it would have then."""
         now, recent = self.clock.now(), RECENT_DAYS * DAY_MICROSECONDS
         day = id.rpartition("-")[2]
-        then = [int(day) * DAY_MICROSECONDS] if day.isdigit() and len(day) < 7 else []
+        ranges = [(now - recent, now)]
+        if day.isdigit() and len(day) < 7:
+            # An id may name any day, and what came long after it tells nothing of it.
+            at = int(day) * DAY_MICROSECONDS
+            ranges += [(start, min(now, at + recent)) for start in (at, at - recent)]
         every = Thresholds(amount=0, percent=0)
-        for start in (now - recent, *then, *(at - recent for at in then)):
+        for start, end in ranges:
             for step, by in WATCHED:
-                for episode in self._episodes(step, by, None, start, now, zone, every, ()):
+                for episode in self._episodes(step, by, None, start, end, zone, every, ()) if start < end else ():
                     if episode.id == id:
                         return episode
         return None

@@ -15,6 +15,10 @@ from outlay.capture.streams import decode
 from outlay.model import Parameter
 
 _FORM_FIELD: Final = re.compile(r'name="(\w{1,40})"\r?\n(?:[\w-]+:[^\r\n]*\r?\n)*\r?\n([^\r\n]{1,80})\r?\n')
+_BITS_MAX: Final = 64
+_LONG_NUMBER_MAX: Final = 64
+"""Characters of a number that no integer of the ledger holds; hexadecimal, which has no limit of digits."""
+
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{1,64}$")
 
 
@@ -45,7 +49,7 @@ def parameters_of(request: object) -> dict[str, Parameter]:
             told = at(document, path)
             value = next(filter(_is_parameter, told), None) if told else None
             if value is not None:
-                found[name] = float(value) if isinstance(value, Decimal) else value
+                found[name] = _kept(value)
                 break
     return found
 
@@ -61,6 +65,15 @@ def _terms() -> tuple[list[tuple[str, Term]], dict[str, list[int]]]:
                 if member or not path.names:
                     told_by.setdefault(member, []).append(place)
     return found, told_by
+
+
+def _kept(value: str | int | float | Decimal) -> Parameter:
+    """A parameter as an event can bear it: what a provider may refuse must not keep a call out of the ledger."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, int) and value.bit_length() >= _BITS_MAX:
+        return f"{value:#x}"[:_LONG_NUMBER_MAX]
+    return value
 
 
 def _is_parameter(value: object) -> TypeGuard[str | int | float | Decimal]:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+import outlay
 from outlay.capture.extract import extract
 from outlay.errors import InvalidInput
 
@@ -342,6 +343,14 @@ def test_a_request_tells_its_parameters_and_nothing_of_what_it_asks() -> None:
     }
     found = extract(BODY, request=json.dumps(request))
     assert found.parameters == {"model": "gpt-4o", "temperature": 0.2, "max_tokens": 64, "stream": True}
+
+
+def test_a_number_that_no_ledger_holds_keeps_no_call_out_of_it() -> None:
+    with outlay.open("memory:") as ledger:
+        receipt = ledger.record_response(BODY, request_body={"model": "gpt-4o", "max_tokens": 2**70})
+    assert receipt.event.parameters == {"model": "gpt-4o", "max_tokens": "0x400000000000000000"}
+    longer = extract(BODY, request={"model": "gpt-4o", "max_tokens": 7**9_000})
+    assert len(str(longer.parameters["max_tokens"])) == 64
 
 
 def test_the_short_fields_of_a_form_are_read() -> None:
