@@ -1,9 +1,10 @@
 """The first page in a browser: when its numbers are painted, what it loads, whether anything jumps or holds it up.
 
-    python bench/pages.py [--events 10000000] [--rounds 9] [--ledger FILE]     prints one JSON object
+    python bench/pages.py [--events 10000000] [--rounds 9] [--ledger FILE] [--now TIME]     prints one JSON object
 
-The ledger is that of bench/ingest.py (made in a temporary folder unless --ledger names one that is kept), its clock
-stands in the middle of its last day, and `outlay`'s server is a process of its own. Each round opens the page in a
+The ledger is that of bench/ingest.py (made in a temporary folder unless --ledger names one that is kept, also of
+another kind), its clock stands at --now, in the middle of its last day, and `outlay`'s server is a process of its
+own. Each round opens the page in a
 fresh browser profile after a new event, so that nothing is cached anywhere; then again in the same profile, as one
 who comes back does.
 """
@@ -25,8 +26,10 @@ from statistics import median
 from typing import Any
 
 import ingest
+import reads
 
 import outlay
+from outlay.clock import isoformat
 
 CHROMIUM = Path("/usr/bin/chromium")
 NOW = "2026-09-30T12:00:00Z"
@@ -57,24 +60,24 @@ STANDS = """() => document.querySelector('[data-chart]').dataset.drawn === 'yes'
 Seen = dict[str, float]
 
 
-def serve(path: str, port: int) -> None:
+def serve(path: str, port: int, now: str) -> None:
     """The server, by a clock that stands still."""
     import uvicorn
 
     from outlay.faces.server.app import create_app
 
-    with outlay.open(path, clock=outlay.FrozenClock(NOW)) as ledger:
+    with outlay.open(path, clock=outlay.FrozenClock(now)) as ledger:
         app: Any = create_app(ledger)
         uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_config=None, lifespan="on")
 
 
 @contextmanager
-def served(path: Path) -> Iterator[str]:
+def served(path: Path, now: str) -> Iterator[str]:
     """A server of its own process; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    process = subprocess.Popen([sys.executable, __file__, "--serve", str(path), str(port)])
+    process = subprocess.Popen([sys.executable, __file__, "--serve", str(path), str(port), now])
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
@@ -127,7 +130,7 @@ def look(address: str, rounds: int) -> dict[str, list[Seen]]:
     return found
 
 
-def measured(events: int, rounds: int, ledger: Path | None) -> dict[str, Any]:
+def measured(events: int, rounds: int, ledger: Path | None, now: str = NOW) -> dict[str, Any]:
     """All figures of the page over a ledger of so many events."""
     if not CHROMIUM.exists():
         raise SystemExit("the pages are measured in Chromium, which is missing here: apt-get install chromium")
@@ -137,7 +140,7 @@ def measured(events: int, rounds: int, ledger: Path | None) -> dict[str, Any]:
             with outlay.open(str(path), clock=outlay.FrozenClock("2026-10-01T00:00:00Z")) as book:
                 ingest.ingest(book, events)
                 book.fold()
-        with served(path) as address:
+        with served(path, now) as address:
             seen = look(address, rounds)
     return {
         "events": events,
@@ -158,9 +161,12 @@ def measured(events: int, rounds: int, ledger: Path | None) -> dict[str, Any]:
     }
 
 
-def section(events: int) -> str:
-    """The section of docs/benchmarks.md."""
-    found = measured(events, 9, None)
+def section(events: int, ledgers: Path | None) -> str:
+    """The section of docs/benchmarks.md; over the ledger of bench/reads.py where a folder has it."""
+    if ledgers is None:
+        found = measured(events, 9, None)
+    else:
+        found = measured(events, 9, reads.filled(ledgers, events), isoformat(reads.UNTIL - reads.DAY // 2))
     first, again = found["first"], found["again"]
     lines = [
         f"### The first page, {events:,} events",
@@ -185,14 +191,15 @@ def section(events: int) -> str:
 def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], int(sys.argv[3]))
+        serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--ledger", type=Path, help="a ledger of such events that is kept, made if it is not there")
+    parser.add_argument("--now", default=NOW, help="the time that the server takes it to be")
     options = parser.parse_args()
-    print(json.dumps(measured(options.events, options.rounds, options.ledger), indent=2))
+    print(json.dumps(measured(options.events, options.rounds, options.ledger, options.now), indent=2))
 
 
 if __name__ == "__main__":

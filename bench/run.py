@@ -77,7 +77,7 @@ def main() -> None:
         "budgets": lambda options: budgets(options.budgets, options.users),
         "ingestion": lambda options: ingestion(options.events),
         "server": lambda _: hosts.served(),
-        "pages": lambda options: pages.section(options.events),
+        "pages": lambda options: pages.section(options.events, options.ledgers),
         "gateway": lambda _: gateway.section(),
         "reads": lambda options: reads.section(options.events, options.ledgers),
         "postgres": lambda options: hosts.postgres(options.events),
