@@ -106,7 +106,9 @@ async def _settled(sent: UsageEvent, caller: Caller, state: ServerState, *, or_r
         (result,) = await recorded(state, [event], tolerant=True)
         if isinstance(result, InvalidInput):
             raise result from None
-        return SentSettlement(receipt=sent_receipt(kept_receipt(event, result, state)))
+        # As a file does with what its budgets let go unheld.
+        code = "settled" if result.code == "created" else result.code
+        return SentSettlement(receipt=sent_receipt(kept_receipt(event, Appended(code, result.entry), state)))
     state.metrics.reservations[settled.code] += 1
     return SentSettlement(
         receipt=sent_receipt(kept_receipt(event, Appended(settled.code, settled.entry), state)),
