@@ -296,7 +296,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(client: httpx.Client, encoding:
     [
         ({"content-encoding": "br"}, b"{}", 415, "unknown_compression"),
         ({"content-encoding": "gzip"}, b"no gzip", 400, "bad_compression"),
-        ({"content-encoding": "gzip"}, gzip.compress(b"{}" * 500)[:-9], 400, "bad_compression"),
+        ({"content-encoding": "gzip"}, gzip.compress(b"{}" * 500, mtime=0)[:-9], 400, "bad_compression"),
         ({"content-encoding": "zstd"}, b"no zstd", 400, "bad_compression"),
         ({"content-type": "text/html"}, b"{}", 415, "unknown_content_type"),
         ({"content-type": "application/cloudevents-batch+json"}, b"{}", 400, "bad_json"),
