@@ -3,10 +3,9 @@
     python bench/pages.py [--events 10000000] [--rounds 9] [--ledger FILE] [--now TIME]     prints one JSON object
 
 The ledger is that of bench/ingest.py (made in a temporary folder unless --ledger names one that is kept, also of
-another kind), its clock stands at --now, in the middle of its last day, and `outlay`'s server is a process of its
-own. Each round opens the page in a
-fresh browser profile after a new event, so that nothing is cached anywhere; then again in the same profile, as one
-who comes back does.
+another kind), its clock stands at --now, a minute before its last event, and `outlay`'s server is a process of its
+own. Each round opens the page in a fresh browser profile after a new event, so that nothing is cached anywhere; then
+again in the same profile, as one who comes back does.
 """
 
 from __future__ import annotations
@@ -31,8 +30,11 @@ import reads
 import outlay
 from outlay.clock import isoformat
 
+MINUTE = 60_000_000
 CHROMIUM = Path("/usr/bin/chromium")
-NOW = "2026-09-30T12:00:00Z"
+NOW = "2026-09-30T23:59:00Z"
+"""A minute before the last event: nobody's ledger holds half a day that is still to come."""
+
 PAINT_MS_WANTED = 300
 TRANSFER_KB_WANTED = 400
 LONG_TASK_MS_WANTED = 200
@@ -166,7 +168,7 @@ def section(events: int, ledgers: Path | None) -> str:
     if ledgers is None:
         found = measured(events, 9, None)
     else:
-        found = measured(events, 9, reads.filled(ledgers, events), isoformat(reads.UNTIL - reads.DAY // 2))
+        found = measured(events, 9, reads.filled(ledgers, events), isoformat(reads.UNTIL - MINUTE))
     first, again = found["first"], found["again"]
     lines = [
         f"### The first page, {events:,} events",
