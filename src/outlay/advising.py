@@ -68,6 +68,12 @@ class AdviceReport(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
 
 
+def check_days(days: int) -> None:
+    """Raises InvalidInput `bad_days`."""
+    if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 366:
+        raise InvalidInput("advice looks at 1 to 366 whole days", code="bad_days", field="days")
+
+
 class LedgerAdvice(LedgerEstimates):
     """What a ledger advises, and what became of it."""
 
@@ -89,8 +95,7 @@ class LedgerAdvice(LedgerEstimates):
         `load_stack`) adds advice on its resources, at its prices and those of a file; `utilisation` is what metrics
         say of them. `cheaper` maps a model to the smaller one to propose. Raises InvalidInput `bad_days`.
         """
-        if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 366:
-            raise InvalidInput("advice looks at 1 to 366 whole days", code="bad_days", field="days")
+        check_days(days)
         now = self.clock.now()
         since = now - days * DAY_MICROSECONDS
         groups, since, calls = self._call_groups(where, since)

@@ -16,7 +16,7 @@ from outlay.errors import EventConflict, InvalidInput, LedgerError, NotFound, Ou
 from outlay.ledger.budget_store import Overrun, Settled
 from outlay.ledger.rules import fingerprint
 from outlay.ledger.store import StaleBook
-from outlay.model import Appended, Basis, Entry, Outcome, Status, UsageEvent
+from outlay.model import Appended, Basis, Entry, Outcome, Status, UsageEvent, copied
 from outlay.receipt import Receipt
 from outlay.recorder import conflict, rated_tolerantly
 from outlay.reserving import STALE_RETRIES_MAX, Ask, Reserver, Taken, WorstCase
@@ -244,7 +244,7 @@ class Reservation:
 
     def _used(self, usage: Mapping[str, Any] | None, now: int) -> UsageEvent:
         """The same where only the usage was told: the event that was asked for, which was checked then."""
-        event: UsageEvent = self._ask.event.__copy__()  # type: ignore[attr-defined]  # of every Struct; `replace` is slower
+        event = copied(self._ask.event)
         force_setattr(event, "usage", {} if usage is None else read_usage(usage))
         if not event.time_given:
             force_setattr(event, "occurred_to", max(now, event.occurred_from))

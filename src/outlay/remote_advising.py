@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from outlay.advising import DAYS, AdviceReport, LedgerAdvice
+from outlay.advising import DAYS, AdviceReport, LedgerAdvice, check_days
 from outlay.analytics.advice import Advice, AdviceEffect, AdviceState
 from outlay.analytics.advise_stack import Utilisation
 from outlay.analytics.checklist import Fact, Ticked
@@ -39,8 +39,7 @@ class RemoteAdvice(LedgerAdvice):
         cheaper: Mapping[str, str] | None = None,
     ) -> AdviceReport:
         """As `Ledger.advice`; files are read here."""
-        if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 366:
-            raise InvalidInput("advice looks at 1 to 366 whole days", code="bad_days", field="days")
+        check_days(days)
         self._flush()
         body: dict[str, Any] = {"days": days, "where": read_where(where), "cheaper": dict(cheaper or {})}
         busy: dict[str, dict[str, Any]] = {}

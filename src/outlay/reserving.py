@@ -38,6 +38,7 @@ from outlay.model import (
     Rating,
     Status,
     UsageEvent,
+    copied,
 )
 from outlay.money import Money
 from outlay.outputs import OutputsSeen
@@ -325,9 +326,8 @@ class Reserver:
 
 
 def with_usage(event: UsageEvent, usage: Mapping[str, Quantity]) -> UsageEvent:
-    """A copy of an event with another usage: `replace` takes four times as long, and a call needs several."""
-    copy: UsageEvent = event.__copy__()  # type: ignore[attr-defined]  # of every Struct
-    force_setattr(copy, "usage", dict(usage))
+    """A copy of an event with another usage: a call needs several."""
+    force_setattr(copy := copied(event), "usage", dict(usage))
     return copy
 
 
@@ -479,7 +479,7 @@ def estimate_of(ask: Ask) -> Entry:
 
     Its fingerprint tells whether the same id is asked for the same call: an id that was made here needs none.
     """
-    event = ask.event.__copy__()  # type: ignore[attr-defined]  # of every Struct, and four times as fast as `replace`
+    event = copied(ask.event)
     force_setattr(event, "status", Status.UNSETTLED)
     force_setattr(event, "basis", Basis.ESTIMATED)
     amount = ask.asking.amount

@@ -198,6 +198,7 @@ def encoded(value: object) -> bytes:
 def _sent_custom(value: object) -> str:
     if isinstance(value, Fraction):
         return str(value)
+    # What msgspec wants of a hook: it then says which type cannot be encoded.
     raise NotImplementedError(f"{type(value).__name__} is not sent")
 
 

@@ -22,7 +22,7 @@ from outlay.capture.statement_layouts import Layout
 from outlay.capture.statement_names import meter_and_size, seller_of
 from outlay.capture.statements import BilledRow, Category
 from outlay.errors import InvalidInput
-from outlay.model import ATTRIBUTIONS
+from outlay.model import ATTRIBUTIONS, copied
 
 NOTHING: Final = frozenset(("", "NULL", "null", "None", "nan", "NaN", "<NA>"))
 """What exporters write where a cell is empty."""
@@ -108,7 +108,7 @@ class TableReader:
         template = self._templates.get(about)
         if template is None:
             template = self._template(cells, about)
-        row: BilledRow = template.__copy__()  # type: ignore[attr-defined]  # of every Struct; copy.copy takes longer
+        row = copied(template)
         force_setattr(row, "date", start.day)
         force_setattr(row, "days", max(1, -(-(end.seconds - start.seconds) // _DAY_S)))
         force_setattr(row, "cost", decimal_text(get["cost"](cells), "cost"))
