@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -138,6 +139,19 @@ def test_quantities_come_with_any_group(store: LedgerStore, mode: str) -> None:
         table = store.costs(CostQuery(by=by, quantities=True))
         assert table.total.quantities == {"input_tokens": 5, "video_seconds": 7}
     assert store.costs(CostQuery(by=("user",))).rows[0].quantities is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_halves_that_add_up_to_a_whole_are_told_as_one_however_they_were_counted(
+    store: LedgerStore, mode: str, zone: str
+) -> None:
+    halves = [make_entry(f"e{n}", NOON + n * 20 * HOUR, usage={"video_seconds": Decimal("0.5")}) for n in range(6)]
+    store.append(halves)
+    settle(store, mode)
+    # Days of the home zone, days of another, and a range with an edge within a day are counted in different ways.
+    for until in (None, NOON + 200 * HOUR):
+        total = store.costs(CostQuery(by=("month",), quantities=True, zone=zone, until=until)).total
+        assert repr(total.quantities) == "{'video_seconds': 3}"
 
 
 def test_percentiles_are_of_one_calls_amount_by_nearest_rank(store: LedgerStore) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from outlay.clock import QUARTER_HOUR_MICROSECONDS, Instant, WindowName, window_of, zone_info
 from outlay.errors import InvalidInput, LedgerError
+from outlay.ledger.rules import nano_of, quantity_of
 from outlay.model import (
     ATTRIBUTIONS,
     CostQuery,
@@ -334,7 +335,8 @@ def _at_rank(ranked: Iterable[tuple[int, int]], rank: int) -> int:
 
 
 def _present(quantities: Mapping[str, Quantity]) -> dict[str, Quantity]:
-    return {meter: quantity for meter, quantity in sorted(quantities.items()) if quantity}
+    # Halves add up to 3.0 in one way of counting and to 3 in another: one form, whatever was added in which order.
+    return {meter: quantity_of(*nano_of(quantity)) for meter, quantity in sorted(quantities.items()) if quantity}
 
 
 def _sorted_amounts(basis: Mapping[str, int]) -> dict[str, int]:
