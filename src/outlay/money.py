@@ -3,11 +3,24 @@
 In memory an amount is one Python int of picounits, so it cannot overflow. At rest it is the pair
 (micro, pico): millionths and the remainder in millionths of a millionth, normalised by floor, because
 one int64 of picounits would end at 9.2 million units of a currency.
+
+A program that imports Outlay may round its own Decimals as it likes: nothing here or above computes in the
+context of its thread, but in `EXACT` or another context that names all it depends on.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Iterable
+from decimal import (
+    MAX_EMAX,
+    MIN_EMIN,
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+)
 from typing import Final
 
 import msgspec
@@ -17,6 +30,25 @@ from outlay.errors import InvalidInput
 PICO_PER_UNIT: Final = 10**12
 PICO_PER_MICRO: Final = 10**6
 _SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "VND": "₫", "KRW": "₩"}
+
+
+def rounding_to(digits: int) -> Context:
+    """A context of Outlay's own, named whole: the rest Python would copy from a default that a program may change."""
+    return Context(
+        prec=digits,
+        rounding=ROUND_HALF_EVEN,
+        Emin=MIN_EMIN,
+        Emax=MAX_EMAX,
+        capitals=1,
+        clamp=0,
+        flags=[],
+        traps=[InvalidOperation, DivisionByZero, Overflow],
+    )
+
+
+EXACT: Final = rounding_to(80)
+"""Sums and products of quantities, prices and costs keep every digit: parsed numbers have 31 before the point and
+40 at most after it. Threads may share it, for nobody reads its flags."""
 
 
 class Money(msgspec.Struct, frozen=True, gc=False):
@@ -103,27 +135,51 @@ def decimal_to_pico(value: object) -> int:
     if isinstance(value, int):
         return value * PICO_PER_UNIT
     decimal = parse_decimal(value, "amount")
-    # By its digits: Decimal's own scaling would round to the context's 28 digits without a word.
-    sign, digits, exponent = decimal.as_tuple()
-    magnitude = int("".join(map(str, digits)))
-    shift = int(exponent) + 12
-    whole, rest = divmod(magnitude * 10 ** max(shift, 0), 10 ** max(-shift, 0))
-    if rest:
-        raise InvalidInput(f"{value} has more than 12 decimals; round it first", code="too_precise")
-    return int(-whole if sign else whole)
+    pico = decimal.scaleb(12, EXACT)
+    whole = int(pico)
+    if whole != pico:
+        raise InvalidInput(f"{str(value)[:60]} has more than 12 decimals; round it first", code="too_precise")
+    return whole
 
 
 def parse_decimal(value: str | Decimal, what: str) -> Decimal:
-    """A finite Decimal from text or Decimal. Raises InvalidInput `not_a_number` or `infinite_amount`."""
+    """A finite Decimal of at most 80 digits. Raises InvalidInput `not_a_number`, `infinite_amount`, `too_precise`."""
     try:
-        decimal = value if isinstance(value, Decimal) else Decimal(value.strip())
+        decimal = value if isinstance(value, Decimal) else Decimal(value.strip(), EXACT)
     except ArithmeticError as error:
         raise InvalidInput(f"{what} {str(value)[:40]!r} is not a number", code="not_a_number") from error
     if decimal.is_nan():
         raise InvalidInput(f"{what} is NaN, which is not an amount", code="not_a_number")
     if decimal.is_infinite() or decimal.adjusted() > 30:
         raise InvalidInput(f"{what} is infinite or beyond any bill", code="infinite_amount")
-    return decimal
+    exact = EXACT.plus(decimal)
+    if exact != decimal:
+        raise InvalidInput(f"{what} has more digits than can be counted; round it first", code="too_precise")
+    return exact
+
+
+def whole_or_decimal(value: Decimal) -> int | Decimal:
+    """A finite number as an int where it is whole, else as a Decimal without trailing zeros."""
+    whole = int(value)
+    return whole if whole == value else value.normalize(EXACT)
+
+
+def sum_exactly(quantities: Iterable[int | Decimal]) -> int | Decimal:
+    """The sum of quantities: 0 of none."""
+    total: int | Decimal = 0
+    for quantity in quantities:
+        total = add_exactly(total, quantity)
+    return total
+
+
+def times_exactly(quantity: int | Decimal, factor: int) -> int | Decimal:
+    """A quantity so many times."""
+    return quantity * factor if isinstance(quantity, int) else EXACT.multiply(quantity, factor)
+
+
+def add_exactly(one: int | Decimal, other: int | Decimal) -> int | Decimal:
+    """The sum of two quantities."""
+    return one + other if isinstance(one, int) and isinstance(other, int) else EXACT.add(one, other)
 
 
 def pico_to_decimal(pico: int) -> Decimal:
@@ -157,7 +213,7 @@ def format_pico(pico: int, currency: str, significant: int = 4) -> str:
         decimals = min(12, max(2, significant - 1 - leading))
     scale = 10 ** (12 - decimals)
     rounded = round_half_even(pico, scale)
-    text = format(Decimal(rounded).scaleb(-decimals), f",.{decimals}f")
+    text = format(Decimal(rounded).scaleb(-decimals, EXACT), f",.{decimals}f")
     if decimals > 2:
         head, _, tail = text.partition(".")
         text = f"{head}.{tail.rstrip('0').ljust(2, '0')}"

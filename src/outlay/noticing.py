@@ -7,7 +7,7 @@ and prices of the catalogue that changed for what is in use.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 import msgspec
@@ -288,7 +288,7 @@ def _changes(before: Sequence[_Price], after: Sequence[_Price]) -> tuple[str, ..
         was = known.get((one.meter, one.under))
         if was is None or not was.origin == one.origin == CATALOGUE:
             continue
-        if Decimal(one.price) / one.per != Decimal(was.price) / was.per or one.currency != was.currency:
+        if Fraction(one.price) / one.per != Fraction(was.price) / was.per or one.currency != was.currency:
             under = f" ({one.under})" if one.under else ""
             told.append(
                 f"{one.meter}{under} {was.price} is now {one.price} {one.currency} per {one.per:,}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import reduce
 from typing import Any, Final
 
 import msgspec
 
 from outlay.analytics.advice import Advice, Effort, advice_id, share_of
 from outlay.analytics.stack import MONTHS_A_YEAR, StackEstimate, StackRow
-from outlay.money import format_pico
+from outlay.money import EXACT, format_pico
 
 Changes = Mapping[str, Any]
 Priced = Callable[[Changes], StackEstimate]
@@ -30,6 +31,7 @@ SIZES: Final = ("micro", "small", "medium", "large", "xlarge", "2xlarge", "4xlar
 DEVELOPMENT: Final = frozenset({"dev", "development", "test", "staging"})
 DEVELOPMENT_DAYS: Final = {"temp": 1, "generations": 7, "compositions": 14}
 """The seeds' retention for development."""
+_TENTH: Final = Decimal("0.1")
 
 
 class Utilisation(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,9 @@ class Utilisation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mean(self) -> Decimal:
         """The mean of the averages."""
-        return sum((average for average, _ in self.hours), Decimal(0)) / max(1, len(self.hours))
+        return EXACT.divide(
+            reduce(EXACT.add, (average for average, _ in self.hours), Decimal(0)), max(1, len(self.hours))
+        )
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,6 +231,10 @@ def _schedule(scene: StackScene) -> Iterator[Change]:
             )
 
 
+def _percent(value: Decimal) -> Decimal:
+    return value.quantize(_TENTH, context=EXACT)
+
+
 def _rightsizing(scene: StackScene) -> Iterator[Change]:
     for path, table in scene.resources("fargate", "rds", "elasticache", "lambda"):
         found = scene.of(path)
@@ -234,7 +242,7 @@ def _rightsizing(scene: StackScene) -> Iterator[Change]:
         if "memory" not in found or ("cpu" not in found and table["kind"] != "lambda"):
             continue
         evidence = tuple(
-            (f"{name}, {HOURS_MIN // 24} days", f"mean {one.mean:.1f} %, at most {one.busiest:.1f} %")
+            (f"{name}, {HOURS_MIN // 24} days", f"mean {_percent(one.mean)} %, at most {_percent(one.busiest)} %")
             for name, one in sorted(found.items())
         )
         title = _title(path, table)

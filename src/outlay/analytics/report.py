@@ -17,7 +17,7 @@ from outlay.analytics.forecast import Start
 from outlay.analytics.projection import Projection
 from outlay.clock import Instant, Window, to_datetime
 from outlay.model import CostTable
-from outlay.money import PICO_PER_MICRO, PICO_PER_UNIT, Money, round_half_even
+from outlay.money import EXACT, PICO_PER_MICRO, PICO_PER_UNIT, Money, round_half_even
 
 Cell = str | int | Decimal | Money | None
 
@@ -235,7 +235,7 @@ def percent(part: int, whole: int) -> Decimal | None:
     """To one decimal; None where there is nothing to compare with."""
     if whole <= 0:
         return None
-    return Decimal(round_half_even(part * 1_000, whole)).scaleb(-1)
+    return Decimal(round_half_even(part * 1_000, whole)).scaleb(-1, EXACT)
 
 
 def _word(by: str, key: str | None) -> str:

@@ -16,13 +16,16 @@ import msgspec
 from outlay.analytics.volumes import Month, Volume, freed, stepped
 from outlay.clock import Instant
 from outlay.model import PricedLine, Quantity, Rating, Unrated, UsageEvent
-from outlay.money import Money, round_half_even
+from outlay.money import Money, round_half_even, rounding_to
 
 Span = Callable[[UsageEvent], tuple[Rating, Rating]]
 """The low and the high rating of one usage."""
 
 HOURS_A_MONTH: Final = 730
 MONTHS_A_YEAR: Final = 12
+
+SHARES: Final = rounding_to(28)
+"""How often a step runs may be a third: such a number is cut at 28 digits."""
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,6 +279,6 @@ def _work(work: Work, span: Span, at: Instant) -> StackRow:
 
 
 def _times(quantity: Quantity, times: Decimal) -> Quantity:
-    product = Decimal(quantity) * times
+    product = SHARES.multiply(quantity, times)
     whole = int(product)
     return whole if whole == product else product

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from outlay.analytics.stack import Resource, Stack, Use, Work
+from outlay.analytics.stack import SHARES, Resource, Stack, Use, Work
 from outlay.analytics.stack_kinds import KINDS, Fields
 from outlay.errors import InvalidInput
 from outlay.meters import meter_named
@@ -169,7 +169,7 @@ def _scaled(quantity: Quantity, duration: Fraction) -> Quantity:
 
 
 def _decimal(number: Fraction) -> Decimal:
-    return Decimal(number.numerator) / Decimal(number.denominator)
+    return SHARES.divide(number.numerator, number.denominator)
 
 
 def _copy(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from outlay.analytics.stack import HOURS_A_MONTH, Use
 from outlay.errors import InvalidInput
 from outlay.meters import METERS, meter_named
 from outlay.model import Quantity
+from outlay.money import EXACT
 
 DAYS_A_MONTH: Final = Fraction(HOURS_A_MONTH, 24)
 SIGNS_MAX: Final = 60
@@ -118,12 +119,12 @@ def _quantity(number: Fraction, meter: str) -> Quantity:
     """A quantity of at most 9 places."""
     if number.denominator == 1:
         return int(number)
-    exact = Decimal(number.numerator) / Decimal(number.denominator)
+    exact = EXACT.divide(number.numerator, number.denominator)
     if METERS[meter].whole:
         raise InvalidInput(f"{meter} counts whole things; {float(number):g} is none", code="fractional_quantity")
-    if abs(exact) >= QUANTITY_MAX:
+    if number >= QUANTITY_MAX:
         raise InvalidInput(f"nobody uses {float(number):g} of {meter}", code="bad_stack", field=meter)
-    return exact.quantize(_NANO, rounding=ROUND_HALF_EVEN).normalize()
+    return exact.quantize(_NANO, context=EXACT).normalize(EXACT)
 
 
 def _use(fields: Fields, service: str, label: str, usage: Mapping[str, Fraction], **conditions: str) -> Use:

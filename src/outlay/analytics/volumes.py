@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from outlay.model import PricedLine, Quantity, Rate, UsageEvent
-from outlay.money import PICO_PER_UNIT, round_half_even
+from outlay.money import EXACT, PICO_PER_UNIT, round_half_even, whole_or_decimal
 
 _FILE: Final = Path(__file__).parent / "data" / "aws_volumes.toml"
 
@@ -76,8 +76,12 @@ class Month:
         for at, volume in enumerate(self._volumes):
             if volume.covers(event, meter):
                 before = self._used.get(at, Decimal(0))
-                self._used[at] = before + quantity
-                free = min(Decimal(quantity), max(Decimal(0), volume.free - before)) if self._free else Decimal(0)
+                self._used[at] = EXACT.add(before, quantity)
+                free = (
+                    min(Decimal(quantity), max(Decimal(0), EXACT.subtract(volume.free, before)))
+                    if self._free
+                    else Decimal(0)
+                )
                 return before, free, volume
         return Decimal(0), Decimal(0), None
 
@@ -90,15 +94,15 @@ def stepped(line: PricedLine, before: Decimal, volume: Volume) -> tuple[PricedLi
     rate = line.rate
     if rate is None or rate.origin != "catalogue" or line.exchange is not None or not volume.steps:
         return (line,)
-    end = before + line.quantity
+    end = EXACT.add(before, line.quantity)
     cuts = [Decimal(0), *(step.above for step in volume.steps), end]
     prices = [rate, *(_lowered(rate, step, volume) for step in volume.steps)]
     parts = []
     for lower, upper, price in zip(cuts, cuts[1:], prices, strict=False):
-        part = min(upper, end) - max(lower, before)
+        part = EXACT.subtract(min(upper, end), max(lower, before))
         if part > 0:
-            note = line.note if price is rate else f"above {lower.normalize():,f} a month"
-            parts.append(PricedLine(line.meter, _plain(part), _amount(part, price), price, note))
+            note = line.note if price is rate else f"above {lower.normalize(EXACT):,f} a month"
+            parts.append(PricedLine(line.meter, whole_or_decimal(part), _amount(part, price), price, note))
     return tuple(parts) or (line,)
 
 
@@ -108,10 +112,12 @@ def freed(lines: Sequence[PricedLine], free: Decimal, volume: Volume) -> Iterato
     for line in lines:
         part = min(left, Decimal(line.quantity))
         if part > 0:
-            left -= part
+            left = EXACT.subtract(left, part)
             share = Fraction(part) / Fraction(line.quantity)
             amount = round_half_even(line.amount * share.numerator, share.denominator)
-            yield PricedLine(line.meter, -_plain(part), -amount, line.rate, f"free each month: {volume.note}")
+            yield PricedLine(
+                line.meter, whole_or_decimal(EXACT.minus(part)), -amount, line.rate, f"free each month: {volume.note}"
+            )
 
 
 def _lowered(rate: Rate, step: Step, volume: Volume) -> Rate:
@@ -124,8 +130,3 @@ def _amount(quantity: Decimal, rate: Rate) -> int:
     up, down = quantity.as_integer_ratio()
     price_up, price_down = rate.price.as_integer_ratio()
     return round_half_even(up * price_up * PICO_PER_UNIT, down * price_down * rate.per)
-
-
-def _plain(quantity: Decimal) -> Quantity:
-    whole = int(quantity)
-    return whole if whole == quantity else quantity

@@ -32,7 +32,7 @@ from outlay.model import (
     Rating,
     UsageEvent,
 )
-from outlay.money import Money
+from outlay.money import EXACT, Money
 
 BILL: Final = "bill:"
 RESTATED: Final = "restated by the provider"
@@ -115,8 +115,8 @@ def _usage(group: BilledGroup) -> dict[str, Quantity]:
     used = group.of_meter()
     if used is None or group.meter is None or used < 0:
         return {}
-    used = used.quantize(_QUANTITY_PLACES) if used.adjusted() < 18 else used
-    if METERS[group.meter].whole and used != used.to_integral_value():
+    used = used.quantize(_QUANTITY_PLACES, context=EXACT) if used.adjusted() < 18 else used
+    if METERS[group.meter].whole and used != int(used):
         return {}
     try:
         return {group.meter: quantity(used, group.meter)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Final
 
@@ -13,10 +13,7 @@ import msgspec
 from outlay.capture.statements import BilledRow, Category
 from outlay.clock import Instant, date_to_day, day_to_date, local_midnight
 from outlay.model import ExchangeRate
-from outlay.money import PICO_PER_UNIT, round_half_even
-
-EXACT: Final = Context(prec=60)
-"""Sums of a bill keep every digit: costs below 10¹⁶ with 40 digits, a million times, still fit."""
+from outlay.money import EXACT, PICO_PER_UNIT, round_half_even
 
 UNIT_SEPARATOR: Final = "\x1f"
 _sum: Final = EXACT.add
@@ -207,7 +204,7 @@ def _digest(row: BilledRow, tags: tuple[tuple[str, str], ...]) -> bytes:
 def _evidence(text: str) -> Decimal:
     """A figure that only explains: nothing where it is no number."""
     try:
-        found = Decimal(text)
+        found = Decimal(text, EXACT)
     except InvalidOperation:
         return _ZERO
     return found if found.is_finite() else _ZERO

@@ -24,7 +24,7 @@ from outlay.bills.charges import (
     standing_charges,
     taken_back,
 )
-from outlay.bills.groups import EXACT, BilledGroup, Grouping, days_of
+from outlay.bills.groups import BilledGroup, Grouping, days_of
 from outlay.bills.kept import FAR, KeptStatement
 from outlay.bills.matching import OF_CALLS
 from outlay.capture.statement_names import calls_named
@@ -33,7 +33,7 @@ from outlay.clock import Clock, Instant, date_to_day, day_to_date, local_day, lo
 from outlay.errors import InvalidInput
 from outlay.ledger.store import LedgerStore, Statement, StatementLine
 from outlay.model import Basis, CostQuery, ExchangeRate
-from outlay.money import Money
+from outlay.money import EXACT, Money
 
 CHARGED: Final = "charged"
 WAITING: Final = "waiting"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from outlay.budgets.terms import Budget
 from outlay.clock import MICROSECONDS_PER_SECOND, WindowName, zone_info
 from outlay.errors import InvalidInput
 from outlay.model import Quantity
-from outlay.money import decimal_to_pico, parse_decimal, pico_to_decimal
+from outlay.money import decimal_to_pico, parse_decimal, pico_to_decimal, whole_or_decimal
 
 PREFIX: Final = "alert:"
 """What the name of a rule's budget begins with."""
@@ -264,7 +263,7 @@ def _marks(value: object, field: str = "marks") -> tuple[Quantity, ...]:
     found = sorted({parse_decimal(str(one).strip().removesuffix("%"), field) for one in several})
     if not found or found[0] <= 0 or found[-1] > FULL_PERCENT * 100:
         raise _wrong("bad_mark", field, f"{field} are percents of the amount over 0, such as [80, 100]")
-    return tuple(int(one) if one == one.to_integral_value() else Decimal(one) for one in found)
+    return tuple(map(whole_or_decimal, found))
 
 
 def _minutes(value: object, needed: bool) -> int:

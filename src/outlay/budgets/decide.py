@@ -14,7 +14,7 @@ from outlay.budgets.terms import Choice, Decision
 from outlay.clock import Instant, isoformat, to_datetime
 from outlay.errors import BudgetExceeded
 from outlay.model import CALLS, Account, AccountKey, BudgetAction, Limit, Refusal
-from outlay.money import PICO_PER_UNIT, Money
+from outlay.money import PICO_PER_UNIT, Money, whole_or_decimal
 
 ALLOTMENT_MIN: Final = 1024
 P99_FACTOR: Final = 4
@@ -198,5 +198,4 @@ def said(amount: int, meter: str | None, currency: str) -> str:
 
 def plain(amount: int) -> int | Decimal:
     """A count as a whole number where it is one, else a Decimal without trailing zeros."""
-    count = Money(amount).amount
-    return int(count) if count == count.to_integral_value() else count.normalize()
+    return whole_or_decimal(Money(amount).amount)

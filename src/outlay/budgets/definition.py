@@ -24,7 +24,7 @@ from outlay.clock import Instant, WindowName, isoformat, zone_info
 from outlay.errors import InvalidInput
 from outlay.meters import meter_named
 from outlay.model import ATTRIBUTIONS, CALLS, BudgetAction, Mark, Quantity
-from outlay.money import decimal_to_pico, parse_decimal, pico_to_decimal
+from outlay.money import decimal_to_pico, parse_decimal, pico_to_decimal, whole_or_decimal
 
 DIMENSIONS: Final = ("provider", "service", "operation", *ATTRIBUTIONS)
 WINDOWS: Final[tuple[WindowName, ...]] = get_args(WindowName)
@@ -202,15 +202,13 @@ def _mark(value: object) -> Mark:
     found = _MARK.match(str(value).strip()) if not isinstance(value, bool) else None
     if found is None or Decimal(found["percent"]) == 0:
         raise _wrong("bad_mark", "marks", f"mark {str(value)[:30]!r}: write 80, '80%', '>80%' or 'forecast 100%'")
-    return Mark(_plain(Decimal(found["percent"])), found["forecast"] is not None, found["above"] is not None)
-
-
-def _plain(value: Decimal) -> Quantity:
-    return int(value) if value == value.to_integral_value() else value.normalize()
+    return Mark(
+        whole_or_decimal(Decimal(found["percent"])), found["forecast"] is not None, found["above"] is not None
+    )
 
 
 def _grace(value: object) -> Quantity:
-    return _plain(_between(str(value).strip().removesuffix("%"), "grace", "bad_grace", 1000))
+    return whole_or_decimal(_between(str(value).strip().removesuffix("%"), "grace", "bad_grace", 1000))
 
 
 def _between(value: object, field: str, code: str, most: int) -> Decimal:

@@ -19,7 +19,7 @@ from outlay.budgets.terms import Asking, Budget, UnboundedPolicy, UnpricedPolicy
 from outlay.clock import Instant, Window, WindowName, window_of
 from outlay.meters import ancestors, descendants
 from outlay.model import ATTRIBUTIONS, CALLS, AccountKey, Limit, Mark, Quantity, Share, UsageEvent
-from outlay.money import PICO_PER_UNIT
+from outlay.money import PICO_PER_UNIT, sum_exactly
 
 Dimensions = Mapping[str, str | None]
 """A call's values by dimension and `tag.<name>`; a missing one is None."""
@@ -354,7 +354,7 @@ def _counted(meter: str, usage: Mapping[str, Quantity]) -> int:
         quantity = next((usage[outer] for outer in ancestors(meter) if outer in usage), None)
     if quantity is None:
         inner = descendants(meter)
-        quantity = sum((amount for name, amount in usage.items() if name in inner), start=0)
+        quantity = sum_exactly(amount for name, amount in usage.items() if name in inner)
     numerator, denominator = quantity.as_integer_ratio()
     return numerator * PICO_PER_UNIT // denominator
 

@@ -11,7 +11,7 @@ from outlay.budgets.definition import WINDOWS, mark_said
 from outlay.budgets.terms import BudgetStatus
 from outlay.clock import Instant, WindowName
 from outlay.model import Account, Limit, Mark
-from outlay.money import pico_to_decimal, round_half_even
+from outlay.money import EXACT, pico_to_decimal, round_half_even
 
 ADVERBS: Final[dict[WindowName, str]] = {
     "5 minutes": "5-minute",
@@ -58,7 +58,7 @@ def _ratio(numerator: int, denominator: int) -> Decimal | None:
     """A ratio to two decimals, None where there is nothing to compare with."""
     if denominator <= 0:
         return None
-    return Decimal(round_half_even(numerator * _HUNDREDTHS, denominator)).scaleb(-2)
+    return Decimal(round_half_even(numerator * _HUNDREDTHS, denominator)).scaleb(-2, EXACT)
 
 
 def _spent_at(limit: Limit, spent: int, elapsed: int) -> Instant | None:

@@ -18,6 +18,7 @@ from outlay.capture.requests import request_of
 from outlay.capture.streams import read
 from outlay.errors import InvalidInput
 from outlay.model import Basis, Quantity, Status
+from outlay.money import EXACT
 
 CountTokens = Callable[[str], int]
 
@@ -88,7 +89,8 @@ def estimate_audio_seconds(size_bytes: int) -> Decimal:
     """
     if size_bytes < 0:
         raise InvalidInput(f"a recording has {size_bytes} bytes; give 0 or more", code="negative_quantity")
-    return (Decimal(size_bytes) * 60 / AUDIO_BYTES_PER_MINUTE).quantize(_NANO).normalize()
+    seconds = EXACT.divide(size_bytes * 60, AUDIO_BYTES_PER_MINUTE)
+    return seconds.quantize(_NANO, context=EXACT).normalize(EXACT)
 
 
 def with_estimate(

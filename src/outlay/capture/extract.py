@@ -395,8 +395,8 @@ def _cost(answer: _Answer, flavour: Flavour, leads: Leads, usage: Mapping[str, Q
             if amount is not None and amount >= 0:
                 if not amount and any(usage.values()):
                     answer.notes.append("the provider reported a cost of 0 with usage: suspect, so price the usage")
-                numerator, denominator = (amount * _TICKS).as_integer_ratio()
-                return Money(round_half_even(numerator, denominator * flavour.cost_scale), flavour.currency)
+                numerator, denominator = amount.as_integer_ratio()
+                return Money(round_half_even(numerator * _TICKS, denominator * flavour.cost_scale), flavour.currency)
     return None
 
 

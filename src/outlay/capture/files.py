@@ -25,7 +25,7 @@ from outlay.capture.statements import provider_of
 from outlay.clock import isoformat, to_instant
 from outlay.errors import InvalidInput
 from outlay.meters import METERS, unknown_meter
-from outlay.money import parse_decimal
+from outlay.money import EXACT, parse_decimal
 
 TEXT_KEYS: Final = frozenset(
     (
@@ -317,7 +317,7 @@ def _told(value: object) -> Decimal:
     cost = parse_decimal(value.removeprefix("$") if isinstance(value, str) else Decimal(value), "cost")
     if cost < 0:
         raise InvalidInput("cost is negative; a call never earns", code="negative_cost", field="reported_cost")
-    return cost if -int(cost.as_tuple().exponent) <= 12 else cost.quantize(_DECIMALS_MAX)
+    return cost if -int(cost.as_tuple().exponent) <= 12 else cost.quantize(_DECIMALS_MAX, context=EXACT)
 
 
 def _content_id(given: Mapping[str, Any], seen: Occurrences) -> str:

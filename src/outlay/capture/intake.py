@@ -21,7 +21,7 @@ from outlay.clock import Instant, to_instant
 from outlay.errors import InvalidInput
 from outlay.meters import METERS, unknown_meter
 from outlay.model import ATTRIBUTIONS, Basis, Parameter, Quantity, Status, UsageEvent
-from outlay.money import Money, parse_decimal
+from outlay.money import EXACT, Money, parse_decimal, whole_or_decimal
 
 TEXT_CHARACTERS_MAX: Final = 512
 ERROR_CHARACTERS_MAX: Final = 2_000
@@ -35,6 +35,9 @@ _sound_shapes: set[tuple[str, ...]] = set()
 """Sets of meter names that were found sound, so that a call like an earlier one is checked by its numbers alone."""
 _shapes: dict[tuple[str, ...], _Shape] = {}
 _PLACES: Final = Decimal("1e-9")
+_PICO: Final = Decimal("1e-12")
+_DIGITS_MAX: Final = 15
+"""Numbers of more digits before the point are refused; those that are not leave room for places."""
 _MONEY_DIGITS_MAX: Final = 12
 _REPORTED_PICO_LIMIT: Final = 10**24
 _INTEGER_LIMIT: Final = 2**63
@@ -181,10 +184,10 @@ def quantity(value: object, what: str = "quantity") -> Quantity:
     elif isinstance(value, float):
         # As float spells it: numpy's floats are floats that name their type in their repr.
         decimal = _finite(float.__repr__(value), what)
-        return _plain(decimal.quantize(_PLACES) if abs(decimal) < QUANTITY_MAX else decimal, what)
+        return _plain(decimal.quantize(_PLACES, context=EXACT) if decimal.adjusted() < _DIGITS_MAX else decimal, what)
     elif isinstance(value, str | Decimal):
         decimal = _finite(value, what)
-        if decimal != decimal.quantize(_PLACES) if abs(decimal) < QUANTITY_MAX else False:
+        if decimal.adjusted() < _DIGITS_MAX and decimal != decimal.quantize(_PLACES, context=EXACT):
             raise InvalidInput(f"{what} {value} has more than 9 decimals; round it first", code="too_precise")
         return _plain(decimal, what)
     elif hasattr(value, "__index__") and not isinstance(value, bool):
@@ -209,8 +212,7 @@ def _plain(value: Any, what: str) -> Quantity:
         )
     if value > QUANTITY_MAX:
         raise InvalidInput(f"{what} is beyond 10^15", code="infinite_quantity", field="usage")
-    whole = int(value)
-    return whole if whole == value else value.normalize()
+    return value if type(value) is int else whole_or_decimal(Decimal(value))
 
 
 def read_usage(usage: object) -> dict[str, Quantity]:
@@ -391,7 +393,7 @@ def _reported(value: object, currency: str) -> Money:
     if isinstance(value, float):
         # A provider's JSON number: its repr is what was sent, cut to the 12 decimals that money has.
         value = parse_decimal(float.__repr__(value), "reported_cost")
-        value = value.quantize(Decimal("1e-12")) if value.adjusted() < _MONEY_DIGITS_MAX else value
+        value = value.quantize(_PICO, context=EXACT) if value.adjusted() < _MONEY_DIGITS_MAX else value
     cost = value if isinstance(value, Money) else Money.of(value, currency)
     if cost.pico < 0:
         raise InvalidInput(

@@ -26,6 +26,7 @@ import msgspec
 
 from outlay.capture.plain import members
 from outlay.model import Quantity
+from outlay.money import EXACT, sum_exactly, whole_or_decimal
 
 QUANTITY_LIMIT: Final = 10**15
 _ROOTS: Final = ("body", "request", "header", "url", "given", "element")
@@ -233,7 +234,7 @@ def quantity_of(value: object) -> Quantity | None:
     number = decimal_of(value)
     if number is None or not 0 <= number <= QUANTITY_LIMIT:
         return None
-    return int(number) if number == number.to_integral_value() else number.quantize(_NANO).normalize()
+    return whole_or_decimal(number.quantize(_NANO, context=EXACT))
 
 
 def is_number(value: object) -> bool:
@@ -278,8 +279,8 @@ def _amount(found: list[object], measure: str) -> Quantity | None:
     numbers = [number for number in map(quantity_of, found) if number is not None]
     if not numbers:
         return None
-    total: Quantity = sum(numbers)
-    return quantity_of(Decimal(total) / 1000) if measure == "milli" else total
+    total = sum_exactly(numbers)
+    return quantity_of(EXACT.divide(total, 1000)) if measure == "milli" else total
 
 
 def texts(document: Document, alternatives: tuple[Path, ...]) -> Iterator[str]:

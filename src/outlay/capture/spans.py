@@ -22,12 +22,12 @@ from outlay.capture.profiles import DATA
 from outlay.clock import Instant, to_datetime
 from outlay.errors import InvalidInput
 from outlay.model import ATTRIBUTIONS, Quantity
+from outlay.money import EXACT
 
 Attributes = Mapping[str, Any]
 Names = tuple[str, ...]
 
 _OWN: Final = "outlay."
-_MICROSECOND: Final = Decimal("0.000001")
 
 
 class _Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +84,7 @@ def call_of_span(
         "parameters": {**_plain(_found(attributes, rules.parameters)), **notes},
         "time": _moment(started_at),
         "time_to": _moment(max(started_at, ended_at)),
-        "duration_s": Decimal(max(0, ended_at - started_at)) * _MICROSECOND,
+        "duration_s": Decimal(max(0, ended_at - started_at)).scaleb(-6, EXACT),
         "trace": trace_id,
         "call_key": f"{provider}:{response_id}" if response_id else None,
         **_attribution(both, rules),

@@ -19,6 +19,7 @@ from outlay.capture.statement_names import meter_and_size, token_meter
 from outlay.capture.statement_table import clean_tags, decimal_text
 from outlay.capture.statements import BilledRow, Category
 from outlay.errors import InvalidInput
+from outlay.money import EXACT
 
 Found = BilledRow | BadLine
 _METRICS: Final = ("UnblendedCost", "NetUnblendedCost", "AmortizedCost", "NetAmortizedCost", "BlendedCost")
@@ -218,10 +219,10 @@ def openai_quantities(pages: Sequence[Mapping[str, Any]]) -> dict[tuple[date, st
                     if result.get(name)
                 }
                 if "input_tokens" in used:
-                    used["input_tokens"] -= used.get("cache_read_tokens", 0)
+                    used["input_tokens"] = EXACT.subtract(used["input_tokens"], used.get("cache_read_tokens", 0))
                 for meter, quantity in used.items():
                     key = (day, str(result.get("model") or ""), meter)
-                    found[key] = found.get(key, Decimal(0)) + quantity
+                    found[key] = EXACT.add(found.get(key, 0), quantity)
     return found
 
 
@@ -250,7 +251,7 @@ def _of_anthropic(bucket: Mapping[str, Any], result: Mapping[str, Any], number: 
             days=max(_ONE_DAY, (end - start).days),
             service=model,
             resource="",
-            cost=format(Decimal(_plain(result["amount"])).scaleb(_HUNDREDTH), "f"),
+            cost=format(Decimal(_plain(result["amount"])).scaleb(_HUNDREDTH, EXACT), "f"),
             quantity="",
             unit="",
             meter=_ANTHROPIC_METERS.get(token_type),
@@ -276,7 +277,7 @@ def anthropic_quantities(pages: Sequence[Mapping[str, Any]]) -> dict[tuple[date,
                 for name, meter in _ANTHROPIC_METERS.items():
                     if told.get(name):
                         key = (_day(bucket["starting_at"]), str(result.get("model") or ""), meter)
-                        found[key] = found.get(key, Decimal(0)) + Decimal(str(told[name]))
+                        found[key] = EXACT.add(found.get(key, 0), Decimal(str(told[name])))
     return found
 
 

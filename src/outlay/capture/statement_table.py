@@ -23,6 +23,7 @@ from outlay.capture.statement_names import meter_and_size, seller_of
 from outlay.capture.statements import BilledRow, Category
 from outlay.errors import InvalidInput
 from outlay.model import ATTRIBUTIONS, copied
+from outlay.money import EXACT
 
 NOTHING: Final = frozenset(("", "NULL", "null", "None", "nan", "NaN", "<NA>"))
 """What exporters write where a cell is empty."""
@@ -275,7 +276,7 @@ def decimal_text(text: str, what: str) -> str:
     if not text:
         raise InvalidInput(f"the row has no {what}", code="missing_field", field=what)
     try:
-        number = Decimal(text)
+        number = Decimal(text, EXACT)
     except InvalidOperation as error:
         written = _WRITTEN.match(text)
         if written is not None:

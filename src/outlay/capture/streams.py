@@ -23,6 +23,7 @@ import msgspec
 from outlay.capture.paths import find, is_number
 from outlay.capture.plain import attribute, members
 from outlay.errors import InvalidInput
+from outlay.money import add_exactly
 
 DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _PRELUDE_BYTES: Final = 12
@@ -368,4 +369,4 @@ def _merge(body: dict[str, Any], part: Mapping[str, Any], numbers: str) -> None:
 def _joined(known: Any, value: Any, numbers: str) -> Decimal | int:
     """The sum or the greater of two numbers, exactly: a float counts as its shortest text."""
     first, second = (Decimal(repr(item)) if isinstance(item, float) else item for item in (known, value))
-    return first + second if numbers == "sum" else max(first, second)
+    return add_exactly(first, second) if numbers == "sum" else max(first, second)

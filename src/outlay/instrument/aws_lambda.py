@@ -23,6 +23,7 @@ from outlay.capture.intake import quantity as read_quantity
 from outlay.errors import InvalidInput, OutlayError
 from outlay.instrument.envelope import Label, RequestCost, current_request, encoded, members_of, with_members
 from outlay.model import Quantity
+from outlay.money import EXACT, add_exactly
 
 if TYPE_CHECKING:
     from outlay.api import Ledger
@@ -89,14 +90,14 @@ class Invocation(RequestCost):
         with self._lock:
             sums = self._used.setdefault(service, {})
             for meter, value in usage.items():
-                sums[meter] = sums.get(meter, 0) + read_quantity(value, meter)
+                sums[meter] = add_exactly(sums.get(meter, 0), read_quantity(value, meter))
 
     def keep(self, seconds: Decimal, memory_mb: int | None, function: str | None) -> None:
         """Record what the cloud did: what was `use`d, then the function itself."""
         for service, usage in self._used.items():
             self._record(service, usage)
         if memory_mb is not None:
-            gb_seconds = (seconds * memory_mb / _MB_PER_GB).quantize(_NANO)
+            gb_seconds = EXACT.divide(EXACT.multiply(seconds, memory_mb), _MB_PER_GB).quantize(_NANO, context=EXACT)
             own = {"memory_mb": memory_mb, "function": function}
             self._record("lambda", {"requests": 1, "gb_seconds": gb_seconds}, duration_s=seconds, parameters=own)
 
@@ -234,7 +235,8 @@ def _end(
     emf: Callable[[RequestCost], None] | None,
 ) -> None:
     # Billed is each millisecond that was begun.
-    seconds = Decimal(repr(stopwatch() - started_s)).quantize(_NANO).quantize(_MILLISECOND, ROUND_CEILING)
+    seconds = Decimal(repr(stopwatch() - started_s)).quantize(_NANO, context=EXACT)
+    seconds = seconds.quantize(_MILLISECOND, ROUND_CEILING, EXACT)
     memory = memory_mb or getattr(context, "memory_limit_in_mb", None)
     with _never_failing("the cost"):
         invocation.keep(seconds, int(memory) if memory else None, getattr(context, "function_name", None))

@@ -18,7 +18,7 @@ from outlay.clock import DAY_MICROSECONDS, Instant
 from outlay.errors import InvalidInput
 from outlay.ledger.store import Amendment, Statement, StatementLine
 from outlay.model import ATTRIBUTIONS, AuditFinding, Entry, EntryKind, Quantity, UsageEvent
-from outlay.money import PICO_PER_UNIT
+from outlay.money import EXACT, PICO_PER_UNIT, times_exactly, whole_or_decimal
 
 CANONICAL_FIELDS: Final = (
     "provider",
@@ -216,10 +216,10 @@ def check_storable(entry: Entry) -> None:
     for line in rating.lines:
         if not -largest < line.amount < largest:
             raise too_large(entry)
-        if line.quantity * count >= QUANTITY_LIMIT:
+        if times_exactly(line.quantity, count) >= QUANTITY_LIMIT:
             raise _too_much(entry, line.meter)
     for unrated in rating.unrated:
-        if unrated.quantity * count >= QUANTITY_LIMIT:
+        if times_exactly(unrated.quantity, count) >= QUANTITY_LIMIT:
             raise _too_much(entry, unrated.meter)
 
 
@@ -230,7 +230,7 @@ def nano_of(quantity: Quantity) -> tuple[int, int]:
     """
     if isinstance(quantity, int):
         return quantity, 0
-    scaled = quantity.scaleb(9)
+    scaled = quantity.scaleb(9, EXACT)
     nano = int(scaled)
     if nano != scaled:
         raise InvalidInput(f"quantity {quantity} has more than 9 decimals; round it first", code="too_precise")
@@ -241,7 +241,7 @@ def quantity_of(whole: int, nano: int) -> Quantity:
     """The quantity of a (whole, nano) pair: an int where it is whole."""
     if not nano:
         return whole
-    return Decimal(whole * _NANO_PER_UNIT + nano).scaleb(-9).normalize()
+    return Decimal(whole * _NANO_PER_UNIT + nano).scaleb(-9, EXACT).normalize(EXACT)
 
 
 def too_large(entry: Entry) -> InvalidInput:
@@ -268,9 +268,8 @@ def _quantities(usage: Mapping[str, Quantity]) -> Mapping[str, object]:
 
 
 def _number(value: Quantity) -> int | str:
-    if isinstance(value, int):
-        return value
-    return int(value) if value == value.to_integral_value() else format(value.normalize(), "f")
+    plain = value if isinstance(value, int) else whole_or_decimal(value)
+    return plain if isinstance(plain, int) else format(plain, "f")
 
 
 def check_statement(statement: Statement, lines: Sequence[StatementLine]) -> None:

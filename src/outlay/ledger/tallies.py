@@ -23,7 +23,7 @@ from outlay.model import (
     Quantity,
     Status,
 )
-from outlay.money import round_half_even
+from outlay.money import add_exactly, round_half_even, times_exactly
 
 TIME_KEYS: Final[tuple[WindowName, ...]] = ("hour", "day", "week", "month", "quarter", "year")
 DIMENSIONS: Final = ("provider", "service", "operation", "meter", "status", "basis", "step", *ATTRIBUTIONS)
@@ -94,7 +94,7 @@ class Tally:
     def add_quantity(self, meter: str | None, quantity: Quantity) -> None:
         """Add a meter's quantity; an event without meters has none."""
         if meter is not None:
-            self.quantities[meter] = self.quantities.get(meter, 0) + quantity
+            self.quantities[meter] = add_exactly(self.quantities.get(meter, 0), quantity)
 
     def add_price(self, amount: int, calls: int) -> None:
         """Note that `calls` more calls (fewer, if negative) cost `amount` each."""
@@ -167,7 +167,7 @@ class Scan:
             self._count(self.total, entry, sum(amount for amount, _ in shares.values()))
         if self.query.quantities:
             for meter, (_, quantity) in shares.items():
-                signed = quantity * entry.sign
+                signed = times_exactly(quantity, entry.sign)
                 self.group(self._key(entry, meter)).add_quantity(meter, signed)
                 self.total.add_quantity(meter, signed)
 
@@ -307,10 +307,10 @@ def meter_shares(entry: Entry) -> dict[str | None, tuple[int, Quantity]]:
     shares: dict[str | None, tuple[int, Quantity]] = {}
     for line in entry.rating.lines:
         amount, quantity = shares.get(line.meter, (0, 0))
-        shares[line.meter] = (amount + line.amount, quantity + line.quantity * count)
+        shares[line.meter] = (amount + line.amount, add_exactly(quantity, times_exactly(line.quantity, count)))
     for unrated in entry.rating.unrated:
         amount, quantity = shares.get(unrated.meter, (0, 0))
-        shares[unrated.meter] = (amount, quantity + unrated.quantity * count)
+        shares[unrated.meter] = (amount, add_exactly(quantity, times_exactly(unrated.quantity, count)))
     return shares or {None: (entry.rating.amount, 0)}
 
 

@@ -40,8 +40,7 @@ from outlay.clock import Instant, to_instant
 from outlay.errors import InvalidInput, PriceBookError
 from outlay.meters import METERS, unknown_meter
 from outlay.model import ExchangeRate, Rate
-from outlay.money import parse_decimal
-from outlay.pricing.plan import EXACT
+from outlay.money import EXACT, parse_decimal
 
 _HEADER: Final = re.compile(r"^\s*\[\[(\w+)\]\]")
 _ROW: Final = re.compile(r"^\s*(?:rates\s*=\s*\[\s*)?\{")
@@ -287,7 +286,7 @@ class _Reader:
             raise self.error(line, error.message) from error
         if number < 0 or (above_zero and number == 0):
             raise self.error(line, f"{key} is {number}; it must {'be above 0' if above_zero else 'not be negative'}")
-        exponent = number.normalize().as_tuple().exponent
+        exponent = number.normalize(EXACT).as_tuple().exponent
         if isinstance(exponent, int) and -exponent > _PLACES:
             raise self.error(line, f"{key} has more than {_PLACES} decimals")
         return number
@@ -381,7 +380,7 @@ def check_price_jump(new: Rate, old: Rate | None, *, force: bool = False) -> Non
         ratio = EXACT.divide(price, _each(old))
         if Decimal("0.1") <= ratio <= 10:
             return
-        times = f"{ratio:.0f} times" if ratio > 1 else f"1/{EXACT.divide(Decimal(1), ratio):.0f} of"
+        times = f"{_whole(ratio)} times" if ratio > 1 else f"1/{_whole(EXACT.divide(1, ratio))} of"
         hint = f"; was it meant per {1_000_000:,}?" if unit == "token" and new.per == 1 and ratio > 1 else ""
         raise PriceBookError(
             f"{shown} is {times} the price in force, {old.price:f} per {old.per:,}{hint}; add force to keep it",
@@ -392,6 +391,10 @@ def check_price_jump(new: Rate, old: Rate | None, *, force: bool = False) -> Non
             f"{shown} makes one token cost {price:f}; was it meant per 1,000,000? Add force to keep it",
             code="suspicious_price",
         )
+
+
+def _whole(number: Decimal) -> Decimal:
+    return number.quantize(Decimal(1), context=EXACT)
 
 
 def _each(rate: Rate) -> Decimal:

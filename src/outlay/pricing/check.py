@@ -11,8 +11,8 @@ import msgspec
 from outlay.clock import Instant
 from outlay.meters import METERS
 from outlay.model import Rate, UsageEvent
+from outlay.money import EXACT
 from outlay.pricing.book import PriceBook, is_discount
-from outlay.pricing.plan import EXACT
 from outlay.pricing.rate import rate as rate_event
 
 DEFAULT_AGE_DAYS = 31

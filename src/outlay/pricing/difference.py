@@ -8,8 +8,8 @@ from decimal import Decimal
 import msgspec
 
 from outlay.model import Rate
+from outlay.money import EXACT
 from outlay.pricing.book import PriceBook
-from outlay.pricing.plan import EXACT
 
 _Key = tuple[str, str, str, tuple[tuple[str, str], ...], int, int | None, int | None, int | None, int | None]
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from outlay.errors import InvalidInput, PriceBookError
 from outlay.model import ExchangeRate, PricedLine
-from outlay.money import Money, round_half_even
+from outlay.money import Money, round_half_even, rounding_to
 
 DAYS_OLD_MAX: Final = 7
 """Over Christmas and Easter four or five days pass without a rate; beyond a week the rates are out of date."""
 
-_CROSS: Final = Context(prec=15, rounding=ROUND_HALF_EVEN)
+_CROSS: Final = rounding_to(15)
 """A rate between two currencies is rounded to 15 digits, so that whoever reads it can compute the amount again."""
 
 

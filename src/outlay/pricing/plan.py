@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from math import gcd
 from typing import Final
 
@@ -17,13 +17,12 @@ import msgspec
 from outlay.clock import MICROSECONDS_PER_SECOND, Instant
 from outlay.meters import METERS, ancestors, meter_named
 from outlay.model import ExchangeRate, PricedLine, Quantity, Rate, Unrated
-from outlay.money import PICO_PER_UNIT
+from outlay.money import EXACT, PICO_PER_UNIT
 from outlay.pricing.book import PriceBook, Resolution
 from outlay.pricing.conditions import ALWAYS_MATERIAL
 from outlay.pricing.leaves import leaf_form, overlaps, sum_form
 
 Usage = Mapping[str, Quantity]
-EXACT: Final = Context(prec=80)
 _NEVER: Final = (1, 0, None)
 _BEGINNING: Final = -(2**63)
 _END: Final = 2**63
@@ -458,8 +457,8 @@ def _lowered(rate: Rate, rule: Rate) -> tuple[Rate, str]:
 
 
 def _same_price(one: Rate, other: Rate) -> bool:
-    return (one.price * other.per, one.currency, one.minimum, one.increment) == (
-        other.price * one.per,
+    return (EXACT.multiply(one.price, other.per), one.currency, one.minimum, one.increment) == (
+        EXACT.multiply(other.price, one.per),
         other.currency,
         other.minimum,
         other.increment,

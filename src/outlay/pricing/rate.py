@@ -8,10 +8,10 @@ from typing import NoReturn
 
 from outlay.errors import InvalidInput
 from outlay.model import Basis, PricedLine, PricingStatus, Quantity, Rate, Rating, Status, Unrated, UsageEvent
-from outlay.money import round_half_even
+from outlay.money import EXACT, add_exactly, round_half_even
 from outlay.pricing.book import CACHE_LIMIT, PriceBook
 from outlay.pricing.conditions import normalised
-from outlay.pricing.plan import EXACT, Operation, Plan, Segment
+from outlay.pricing.plan import Operation, Plan, Segment
 
 
 def rate(event: UsageEvent, book: PriceBook) -> Rating:
@@ -43,10 +43,13 @@ def rate(event: UsageEvent, book: PriceBook) -> Rating:
     count = event.count
     for meter, minus, numerator, denominator, found, note in quick:
         quantity = usage[meter]
-        for part in minus:
-            quantity -= usage[part]
         if not isinstance(quantity, int):
             return _rate_in_full(event, book, plan)
+        for part in minus:
+            less = usage[part]
+            if not isinstance(less, int):
+                return _rate_in_full(event, book, plan)
+            quantity -= less
         if quantity <= 0:
             if quantity < 0:
                 _refuse(usage, meter, minus)
@@ -184,7 +187,7 @@ def _reported(event: UsageEvent, book: PriceBook, unrated: list[Unrated]) -> Pri
 def _leaf(usage: Mapping[str, Quantity], operation: Operation) -> Quantity:
     quantity = usage[operation.meter]
     for part in operation.plus:
-        quantity = _add(quantity, usage[part])
+        quantity = add_exactly(quantity, usage[part])
     for part in operation.minus:
         quantity = _subtract(quantity, usage[part])
     if quantity < 0:
@@ -213,7 +216,7 @@ def _billed(quantity: Quantity, minimum: Decimal | None, increment: Decimal | No
         billed = minimum
     if increment is not None:
         steps, rest = EXACT.divmod(billed, increment)
-        billed = EXACT.multiply(steps + 1 if rest else steps, increment)
+        billed = EXACT.multiply(EXACT.add(steps, 1) if rest else steps, increment)
     return quantity if billed == quantity else billed
 
 
@@ -221,12 +224,6 @@ def _amount(quantity: Quantity, numerator: int, denominator: int) -> int:
     """Picounits of a quantity, rounded once, half to even."""
     up, down = quantity.as_integer_ratio()
     return round_half_even(up * numerator, down * denominator)
-
-
-def _add(one: Quantity, other: Quantity) -> Quantity:
-    if isinstance(one, int) and isinstance(other, int):
-        return one + other
-    return EXACT.add(Decimal(one), Decimal(other))
 
 
 def _subtract(one: Quantity, other: Quantity) -> Quantity:

@@ -23,6 +23,7 @@ from outlay.config import with_secrets
 from outlay.errors import InvalidInput, LedgerError
 from outlay.faces.bills.http import Api
 from outlay.model import Recorded
+from outlay.money import EXACT
 
 if TYPE_CHECKING:
     from outlay.api import Ledger
@@ -174,7 +175,7 @@ def read_balance(api: Api, currency: str) -> tuple[str, str]:
 
 def _openrouter(body: Any, currency: str) -> str:
     told = body["data"]
-    return f"{Decimal(str(told['total_credits'])) - Decimal(str(told['total_usage'])):f}"
+    return f"{EXACT.subtract(Decimal(str(told['total_credits'])), Decimal(str(told['total_usage']))):f}"
 
 
 def _deepseek(body: Any, currency: str) -> str:
@@ -183,7 +184,7 @@ def _deepseek(body: Any, currency: str) -> str:
 
 def _stability(body: Any, currency: str) -> str:
     # 100 credits are one dollar: platform.stability.ai/pricing.
-    return f"{Decimal(str(body['credits'])).scaleb(-2):f}"
+    return f"{Decimal(str(body['credits'])).scaleb(-2, EXACT):f}"
 
 
 _BALANCES: Final[dict[str, tuple[str, Callable[[Any, str], str]]]] = {
