@@ -12,6 +12,7 @@ import pytest
 from tests.ledger_entries import DAY, HOUR, NOON, make_entry
 from tests.postgres_server import PostgresServer
 
+from outlay.ledger import ranking
 from outlay.ledger.dialect import Row
 from outlay.ledger.postgres import PostgresStore, statements
 from outlay.ledger.postgres.partitions import name_of
@@ -35,6 +36,7 @@ def entry(number: int) -> Entry:
         job=f"j{number // 10}" if number % 2 else None,
         request=f"r{number}",
         service=f"model-{number % 61}",
+        usage={"input_tokens": 1_000 + number // 10},
     )
 
 
@@ -126,6 +128,21 @@ def test_one_job_is_found_by_its_indexes(store: PostgresStore, watched: Watched)
     assert table.answered_by == "rollup_job"
     assert "rollup_job_pkey" in watched.indexes
     assert "rollup_job" not in watched.whole
+
+
+def test_the_dearest_jobs_come_by_the_indexes_of_their_totals(
+    store: PostgresStore, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "ALIKE_MAX", 10)
+    table = store.costs(CostQuery(by=("job",), top=3))
+    assert [row.keys for row in table.rows] == [(None,), ("j1199",), ("j1198",)]
+    assert (table.total.first_at, table.total.last_at) == (START, NOON)
+    assert table.answered_by == "rollup_job_total"
+    with store._connections.reading() as connection:
+        assert list(statements.rows(connection, "jobs_span")) == [(START, START + DAYS * DAY - DAY // ENTRIES_A_DAY)]
+    wanted = {f"rollup_job_total_{name}" for name in ("dearest", "first", "last")}
+    assert wanted <= watched.indexes
+    assert "rollup_job_total" not in watched.whole
 
 
 def test_a_jobs_entries_come_by_the_partial_index_of_each_day(store: PostgresStore, watched: Watched) -> None:

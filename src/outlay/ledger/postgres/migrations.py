@@ -18,7 +18,7 @@ from outlay.ledger.postgres.connections import SUMMED_SINCE, Connections
 from outlay.ledger.postgres.failures import restarting, translate
 from outlay.ledger.postgres.statements import Connection, first, only, run, script, scripts, sql
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 OPEN_SECONDS_MAX: Final = 10.0
 """How long a server that does not answer is waited for while a ledger is opened."""
 
