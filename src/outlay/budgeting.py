@@ -224,7 +224,8 @@ class LedgerBudgets(LedgerReader):
             return self._stand(index.standing(budget, subject or "", now, self.store.tier))
         names = {key.subject for tier in budget.tiers for key in self._fullest(budget, tier, now, fullest)}
         standing = [self._stand(index.standing(budget, one, now, self.store.tier)) for one in names]
-        standing.sort(key=lambda several: (-max(one.percent or 0 for one in several), several[0].key))
+        standing.sort(key=lambda several: several[0].key)
+        standing.sort(key=lambda several: max(one.percent or 0 for one in several), reverse=True)
         return [one for several in standing[:fullest] for one in several]
 
     def _fullest(self, budget: Budget, tier: Tier, now: int, most: int) -> Iterable[AccountKey]:

@@ -22,7 +22,7 @@ from outlay.faces.aws.definition import Definition, MetricOf
 from outlay.faces.aws.series import MINUTE, Series, values_of
 from outlay.ledger.store import EntryFilter, LedgerStore
 from outlay.model import CostQuery, Entry
-from outlay.money import pico_to_decimal
+from outlay.money import EXACT, pico_to_decimal, sum_exactly
 
 DATA_MAX: Final = 1_000
 VALUES_MAX: Final = 150
@@ -188,7 +188,7 @@ def metric_data(entries: list[Entry], definition: Definition) -> Iterator[tuple[
 
 def _statistic_set(counts: Mapping[Decimal, int]) -> dict[str, float]:
     """CloudWatch keeps doubles, so here, at the very edge and after the sums are made, money becomes one."""
-    total = sum((amount * count for amount, count in counts.items()), Decimal(0))
+    total = sum_exactly(EXACT.multiply(amount, count) for amount, count in counts.items())
     return {
         "SampleCount": float(sum(counts.values())),
         "Sum": float(total),

@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from outlay.faces.aws.clients import Clients
+from outlay.money import rounding_to, sum_exactly
 
 OLD_DAYS: Final = 90
-_GB: Final = Decimal(1024**3)
+_GB: Final = 1024**3
+_DIGITS: Final = rounding_to(28)
 
 Priced = Callable[[str, Decimal], int]
 """(service, GB) -> picounits a month."""
@@ -69,7 +71,7 @@ def _images(clients: Clients, region: str, repository: str, now: datetime, price
     old = [one for one in images if not one.get("imageTags")]
     old += [one for one in tagged[1:] if now - one["imagePushedAt"] > timedelta(days=OLD_DAYS)]
     if old:
-        gb = sum((Decimal(image.get("imageSizeInBytes", 0)) for image in old), Decimal(0)) / _GB
+        gb = _DIGITS.divide(sum_exactly(int(image.get("imageSizeInBytes", 0)) for image in old), _GB)
         why = f"{len(old)} images without a tag or older than {OLD_DAYS} days"
         yield Unused(kind="images", name=repository, why=why, gb=gb, cost=priced("ecr", gb))
 
@@ -105,5 +107,5 @@ def _older(
 
 def _found(name: str, old: Sequence[Mapping[str, Any]], why: str, priced: Priced) -> Iterator[Unused]:
     if old:
-        gb = sum((Decimal(one["Size"]) for one in old), Decimal(0)) / _GB
+        gb = _DIGITS.divide(sum_exactly(int(one["Size"]) for one in old), _GB)
         yield Unused(kind="objects", name=name, why=f"{len(old)} {why}", gb=gb, cost=priced("s3", gb))

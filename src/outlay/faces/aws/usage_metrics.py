@@ -15,10 +15,12 @@ from typing import Any, Final, NamedTuple
 from outlay.analytics.advise_stack import Utilisation
 from outlay.errors import InvalidInput
 from outlay.faces.aws.clients import Clients
+from outlay.money import EXACT, rounding_to
 
 DAYS: Final = 14
 HOUR_S: Final = 3_600
 _BYTES_A_GB: Final = 1024**3
+_DIGITS: Final = rounding_to(28)
 
 
 class Series(NamedTuple):
@@ -42,7 +44,7 @@ def series_of(where: str, names: Mapping[str, Any]) -> tuple[Series, ...]:
         )
     if {"database", "memory_gb"} <= given.keys():
         database = (("DBInstanceIdentifier", given["database"]),)
-        whole = int(Decimal(given["memory_gb"]) * _BYTES_A_GB)
+        whole = int(EXACT.multiply(Decimal(given["memory_gb"]), _BYTES_A_GB))
         return (
             Series("cpu", "AWS/RDS", "CPUUtilization", database),
             Series("memory", "AWS/RDS", "FreeableMemory", database, whole),
@@ -122,4 +124,8 @@ def _percent(point: Mapping[str, Any], whole: int) -> tuple[Decimal, Decimal]:
     if not whole:
         return average, Decimal(repr(point["Maximum"]))
     least = Decimal(repr(point["Minimum"]))
-    return 100 - average * 100 / whole, 100 - least * 100 / whole
+    return _used(average, whole), _used(least, whole)
+
+
+def _used(free: Decimal, whole: int) -> Decimal:
+    return _DIGITS.subtract(Decimal(100), _DIGITS.divide(_DIGITS.multiply(free, 100), whole))

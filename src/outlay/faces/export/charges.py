@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Context, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -15,10 +15,9 @@ from outlay.errors import InvalidInput
 from outlay.faces.export.grouping import GROUPS_IN_MEMORY, Sums, grouped
 from outlay.meters import METERS
 from outlay.model import Basis, EntryKind, PricedLine, PricingStatus, Rate, UsageEvent
-from outlay.money import PICO_PER_UNIT
+from outlay.money import EXACT, PICO_PER_UNIT
 from outlay.receipt import Receipt
 
-_EXACT: Final = Context(prec=80)
 _QUARTER_HOUR: Final = 900 * 1_000_000
 _SECOND: Final = 1_000_000
 _encode: Final = msgspec.json.Encoder(order="sorted").encode
@@ -199,10 +198,10 @@ def _charge(receipt: Receipt, line: PricedLine, chosen: Chosen, window: Callable
 def _measured(event: UsageEvent, line: PricedLine) -> tuple[str, Decimal]:
     """What a line charges for, and how much of it over all calls; a told cost charges for the one thing measured."""
     if line.rate is not None or line.meter in METERS:
-        return line.meter, _EXACT.multiply(Decimal(line.quantity), event.count)
+        return line.meter, EXACT.multiply(Decimal(line.quantity), event.count)
     if len(event.usage) == 1:
         ((meter, quantity),) = event.usage.items()
-        return meter, _EXACT.multiply(Decimal(quantity), event.count)
+        return meter, EXACT.multiply(Decimal(quantity), event.count)
     return line.meter, Decimal(event.count)
 
 
@@ -236,7 +235,7 @@ def _term(name: str, value: str) -> str:
 
 def amount_text(pico: int) -> str:
     """An amount of picounits as an exact decimal with a point: `0.0055`, `3.0`."""
-    return decimal_text(_EXACT.divide(Decimal(pico), Decimal(PICO_PER_UNIT)))
+    return decimal_text(EXACT.divide(Decimal(pico), Decimal(PICO_PER_UNIT)))
 
 
 def decimal_text(value: Decimal) -> str:

@@ -8,7 +8,7 @@ ListCost and ContractedCost are quantity × unit price.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -26,10 +26,10 @@ from outlay.faces.export.focus_names import (
 from outlay.faces.export.sinks import PLACES, Row
 from outlay.meters import METERS
 from outlay.model import Basis
+from outlay.money import EXACT
 
 TOKENS_PRICED: Final = 1_000_000
-_EXACT: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
-_LAST_PLACE: Final = Decimal(1).scaleb(-PLACES)
+_LAST_PLACE: Final = Decimal(1).scaleb(-PLACES, EXACT)
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -171,14 +171,14 @@ def _numbers(charge: Charge, account: Account) -> dict[str, str | None]:
     if not key.price:
         return {**row, **_told(charge, measured)}
     scale, prices = _prices(key.meter, key.price, key.list_price, key.per)
-    quantity = _placed(_EXACT.divide(sums.quantity, scale))
+    quantity = _placed(EXACT.divide(sums.quantity, scale))
     row["PricingQuantity"] = decimal_text(quantity)
     row["PricingUnit"] = unit_name(key.meter) if scale == 1 else f"{scale} {unit_name(key.meter)}"
     if key.price_currency != account.currency:
         return {**row, **_in_other_currency(charge, prices, quantity)}
     for cost, price, each in zip(_COSTS, _PRICES, prices, strict=True):
         row[price] = row[f"PricingCurrency{price}"] = decimal_text(each)
-        row[cost] = decimal_text(_placed(_EXACT.multiply(quantity, each)))
+        row[cost] = decimal_text(_placed(EXACT.multiply(quantity, each)))
     return row
 
 
@@ -191,7 +191,7 @@ def _prices(meter: str, price: str, list_price: str, per: str) -> tuple[Decimal,
     """How many of a meter's unit a price is for, and the contracted and the list price of that many."""
     scale = Decimal(TOKENS_PRICED if METERS[meter].unit == "token" else per)
     contracted, listed = (
-        _placed(_EXACT.divide(_EXACT.multiply(Decimal(each), scale), Decimal(per))) for each in (price, list_price)
+        _placed(EXACT.divide(EXACT.multiply(Decimal(each), scale), Decimal(per))) for each in (price, list_price)
     )
     return scale, (contracted, listed)
 
@@ -215,13 +215,13 @@ def _in_other_currency(charge: Charge, prices: tuple[Decimal, Decimal], quantity
         "PricingCurrencyListUnitPrice": decimal_text(listed),
         "PricingCurrencyEffectiveCost": amount_text(charge.sums.native),
     }
-    billed = _EXACT.divide(Decimal(charge.sums.amount), Decimal(10**12))
+    billed = EXACT.divide(Decimal(charge.sums.amount), Decimal(10**12))
     if quantity:
-        each = _placed(_EXACT.divide(billed, quantity))
+        each = _placed(EXACT.divide(billed, quantity))
         row["ContractedUnitPrice"] = decimal_text(each)
-        factor = _EXACT.divide(listed, contracted) if contracted else Decimal(1)
-        row["ListUnitPrice"] = decimal_text(_placed(_EXACT.multiply(each, factor)))
-        row["ListCost"] = decimal_text(_placed(_EXACT.multiply(billed, factor)))
+        factor = EXACT.divide(listed, contracted) if contracted else Decimal(1)
+        row["ListUnitPrice"] = decimal_text(_placed(EXACT.multiply(each, factor)))
+        row["ListCost"] = decimal_text(_placed(EXACT.multiply(billed, factor)))
     return row
 
 
@@ -230,4 +230,4 @@ def _placed(value: Decimal) -> Decimal:
     exponent = value.as_tuple().exponent
     if isinstance(exponent, int) and exponent >= -PLACES:
         return value
-    return value.quantize(_LAST_PLACE, context=_EXACT)
+    return value.quantize(_LAST_PLACE, context=EXACT)

@@ -6,14 +6,15 @@ import heapq
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import IO, Final
 
 import msgspec
 
+from outlay.money import EXACT
+
 Key = tuple[str, ...]
 GROUPS_IN_MEMORY: Final = 100_000
-_EXACT: Final = Context(prec=80)
 
 
 class Sums(msgspec.Struct, gc=False):
@@ -27,7 +28,7 @@ class Sums(msgspec.Struct, gc=False):
     def add(self, other: Sums) -> None:
         """Take another's numbers into this one, exactly."""
         self.calls += other.calls
-        self.quantity = _EXACT.add(self.quantity, other.quantity)
+        self.quantity = EXACT.add(self.quantity, other.quantity)
         self.amount += other.amount
         self.native += other.native
 

@@ -11,7 +11,7 @@ import gzip
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import IO, Any, Final, Protocol
 from outlay.clock import to_datetime, to_instant
 from outlay.errors import InvalidInput, MissingExtra
 from outlay.faces.export.focus_columns import ColumnKind
+from outlay.money import EXACT
 
 Row = Mapping[str, Any]
 KindOf = Callable[[str], ColumnKind]
@@ -29,7 +30,6 @@ BATCH_ROWS: Final = 20_000
 """Rows of a Parquet row group: what is held in memory at once."""
 
 PLACES: Final = 18
-_EXACT: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
 class FileForm(StrEnum):
@@ -229,7 +229,7 @@ class ParquetSink:
 def parquet_decimal(text: str) -> Decimal:
     """A decimal of 18 places. Raises InvalidInput `too_precise` where digits would be lost."""
     value = Decimal(text)
-    placed = value.quantize(Decimal(1).scaleb(-PLACES), context=_EXACT)
+    placed = value.quantize(Decimal(1).scaleb(-PLACES, EXACT), context=EXACT)
     if placed != value:
         raise InvalidInput(
             f"{text[:60]} has more than {PLACES} decimals; write CSV, which keeps all", code="too_precise"

@@ -28,7 +28,7 @@ from outlay.faces.export.focus_columns import ColumnKind
 from outlay.faces.export.focus_names import unit_name
 from outlay.faces.export.grouping import Key, Sums, grouped
 from outlay.meters import METERS
-from outlay.money import parse_decimal, round_half_even
+from outlay.money import EXACT, parse_decimal, round_half_even
 from outlay.receipt import Receipt
 
 COLUMNS: Final = (
@@ -99,7 +99,7 @@ def read_markup(texts: Iterable[str]) -> Markup:
     for text in texts:
         customer, equals, number = text.rpartition("=")
         value = parse_decimal(number.strip().removesuffix("%"), "markup")
-        if value < -100 or value != value.quantize(Decimal("0.0001")):
+        if value < -100 or value != value.quantize(Decimal("0.0001"), context=EXACT):
             raise InvalidInput(
                 f"markup {text[:40]!r}: a percentage above -100 of at most 4 decimals", code="bad_markup"
             )
@@ -165,7 +165,7 @@ def _sums(receipts: Iterable[Receipt], chosen: Chosen, tally: Tally) -> Iterator
 
 
 def _marked_up(cost: int, percent: Decimal) -> int:
-    factor = int(percent.scaleb(4)) + 100 * _WHOLE
+    factor = int(percent.scaleb(4, EXACT)) + 100 * _WHOLE
     return round_half_even(cost * factor, 100 * _WHOLE)
 
 
@@ -204,7 +204,7 @@ def usage_row(usage: CustomerUsage) -> dict[str, str]:
         "Cost": amount_text(usage.cost),
         "MarkupPercent": f"{usage.markup:f}",
         "Price": amount_text(usage.price),
-        "Amount": f"{Decimal(usage.amount).scaleb(-usage.decimals):f}",
+        "Amount": f"{Decimal(usage.amount).scaleb(-usage.decimals, EXACT):f}",
         "Currency": usage.currency,
     }
 

@@ -10,6 +10,7 @@ import html
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from msgspec.structs import replace
@@ -226,7 +227,7 @@ def _worded(section: Section, at: int) -> bool:
 
 def _bar(share: Decimal) -> str:
     """A share as a bar beside its figure: a cell with a background is drawn by every mail program."""
-    pixels = round(min(max(share, Decimal(0)), Decimal(100)) * BAR_PIXELS / 100)
+    pixels = round(Fraction(min(max(share, Decimal(0)), Decimal(100))) * BAR_PIXELS / 100)
     bar = f'<td width="{pixels}" bgcolor="{_ACCENT}" style="font-size:9px;line-height:10px">&nbsp;</td>'
     rest = f'<td width="{BAR_PIXELS - pixels}"></td><td width="42" align="right">{html.escape(_short(share))}</td>'
     return f'{_TABLE} align="right" style="font-size:13px"><tr>{bar if pixels else ""}{rest}</tr></table>'

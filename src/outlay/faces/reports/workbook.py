@@ -11,6 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from importlib import import_module
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from outlay.analytics.report import Cell, Report, Section
 from outlay.clock import to_datetime
 from outlay.errors import MissingExtra
 from outlay.faces.charts.style import REST_COLOUR, SERIES
-from outlay.money import PICO_PER_UNIT, Money, round_half_even
+from outlay.money import EXACT, PICO_PER_UNIT, Money, round_half_even
 
 NAME_MAX: Final = 31
 TEXT_MAX: Final = 32_767
@@ -133,7 +134,7 @@ class _Sheet:
         elif isinstance(cell, str):
             self._text(at, column, cell, formats)
         elif isinstance(cell, Decimal) and name.endswith(("%", "% of total", "percent")):
-            sheet.write_number(at, column, float(cell / 100), formats["percent"])
+            sheet.write_number(at, column, float(cell.scaleb(-2, EXACT)), formats["percent"])
         elif formula:
             sheet.write_formula(at, column, formula, formats["count"], cell)
         else:
@@ -198,7 +199,8 @@ def _number(cell: Cell) -> Decimal | None:
 
 def _same(computed: float, exact: Decimal) -> bool:
     """Whether a spreadsheet that computes this shows the exact value, to the picounit that a ledger keeps."""
-    return round_half_even(*(Decimal(computed) * PICO_PER_UNIT).as_integer_ratio()) == exact * PICO_PER_UNIT
+    up, down = computed.as_integer_ratio()
+    return round_half_even(up * PICO_PER_UNIT, down) == Fraction(exact) * PICO_PER_UNIT
 
 
 def _said(cell: Cell) -> str:
