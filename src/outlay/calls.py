@@ -19,6 +19,7 @@ from outlay.clock import Instant
 from outlay.errors import InvalidInput, OutlayError
 from outlay.model import ATTRIBUTIONS, UsageEvent
 from outlay.receipt import Receipt
+from outlay.money import add_exactly
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Attribution = dict[str, Any]
@@ -164,7 +165,7 @@ class Call:
         Raises InvalidInput for what cannot be right; the call is then kept as failed, not lost.
         """
         for meter, quantity in read_usage(usage).items():
-            self._usage[meter] = self._usage.get(meter, 0) + quantity
+            self._usage[meter] = add_exactly(self._usage.get(meter, 0), quantity)
 
     def response(self, response: object) -> None:
         """Read usage, served model and conditions from a provider's response when the block ends."""
