@@ -64,6 +64,8 @@ def usage_of(
     for convention in conventions:
         counted = plain if convention is conventions[0] else None
         usage = dict(amounts(document, convention, status)) if counted is None else counted
+        if flavour.rest and told is not None:
+            _add_rest(usage, flavour.rest, told)
         notes = list(settle(usage))
         total = sum(usage.get(meter, 0) for meter in KEPT_AT_ZERO)
         if told is None or told == total or not usage:
@@ -75,6 +77,14 @@ def usage_of(
     if wrong:
         notes.append(wrong)
     return {meter: amount for meter, amount in usage.items() if amount or meter in KEPT_AT_ZERO}, notes
+
+
+def _add_rest(usage: dict[str, Quantity], kind: str, told: Quantity) -> None:
+    """What the total holds beyond what was counted, as output of its kind: none where that kind was counted."""
+    left = told - sum(usage.get(meter, 0) for meter in KEPT_AT_ZERO)
+    if left > 0 and usage and not usage.get(kind):
+        usage[kind] = left
+        usage["output_tokens"] = usage.get("output_tokens", 0) + left
 
 
 def _plain(document: Document, convention: Convention) -> dict[str, Quantity] | None:

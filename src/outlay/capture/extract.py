@@ -182,7 +182,7 @@ def _answer(
 
 def _bears_another(frame: Mapping[str, Any]) -> bool:
     """Whether a body may be an envelope: all of them hold their answer under one of these names."""
-    return any(name in frame for name in ("response", "result", "recordId"))
+    return any(name in frame for name in ("response", "result", "recordId", "batch_result"))
 
 
 def _refuse_many(reading: Reading) -> None:

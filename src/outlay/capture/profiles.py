@@ -45,6 +45,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 class Flavour(msgspec.Struct, frozen=True, kw_only=True):
     """One shape of answer: how it is known, and where everything in it lies.
 
+    `rest` is the kind of output that no count but the total tells, where there is one.
     `by_url` says that its address alone makes an answer its own; a variety of another flavour of the file is known by
     its shape only.
     """
@@ -62,6 +63,7 @@ class Flavour(msgspec.Struct, frozen=True, kw_only=True):
     usage: Mapping[str, tuple[Term, ...]]
     otherwise: tuple[Mapping[str, tuple[Term, ...]], ...]
     total: Term
+    rest: str
     roots: tuple[Term, ...]
     understood: frozenset[str]
     conditions: Mapping[str, Term]
@@ -227,6 +229,7 @@ def _compiled(table: Mapping[str, Any]) -> Flavour:
         usage=usage,
         otherwise=otherwise,
         total=parse(table["total"]) if "total" in table else (),
+        rest=meter_named(table["rest"]).name if "rest" in table else "",
         roots=tuple(parse(root) for root in table.get("roots", ())),
         understood=_understood(table, parts),
         conditions={name: parse(term) for name, term in table.get("conditions", {}).items()},

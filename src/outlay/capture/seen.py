@@ -41,7 +41,7 @@ _UNSENT: Final = (
 
 KEPT_NAMES: Final = frozenset(
     (
-        *("__type", "aspect_ratio", "aspectRatio", "batch", "blockReason", "budget_tokens", "cancel"),
+        *("__type", "agent", "aspect_ratio", "aspectRatio", "batch", "blockReason", "budget_tokens", "cancel"),
         *("candidateCount", "code", "custom_id", "dimensions", "done", "duration", "durationSeconds", "effort"),
         *("error_code", "event", "event_type", "finish_reason", "generation_id", "get", "id", "inference_geo"),
         *("invokedModelId", "is_finished", "is_streaming", "log_id", "max_completion_tokens"),
