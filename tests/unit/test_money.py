@@ -160,3 +160,11 @@ def test_an_amount_beside_another_is_exact_where_it_would_look_the_same() -> Non
     assert format_beside(96_167_507_441_890, 120 * 10**12, "USD") == "$96.17"
     assert format_beside(40_000_000_000_001, 40 * 10**12, "USD") == "$40.000000000001"
     assert format_beside(40 * 10**12, 40 * 10**12, "USD") == "$40.00"
+
+
+def test_digits_that_nothing_needs_are_dropped_and_those_that_none_can_count_are_refused() -> None:
+    assert Money.of("1." + "0" * 5000) == Money.of(1)
+    for text in ("1." + "1" * 5000, "1e-999999999", "0." + "0" * 90 + "1"):
+        with pytest.raises(InvalidInput) as refused:
+            Money.of(text)
+        assert refused.value.code == "too_precise"

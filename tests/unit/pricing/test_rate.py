@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 
 import pytest
 from tests.unit.pricing.builders import book_of, event, listed, own, shipped
@@ -182,6 +182,18 @@ def test_an_hour_of_day_may_wrap_midnight_and_is_utc() -> None:
         rate(event("acme", "night", {"input_tokens": 1}, at=f"2026-11-04T{hour}Z"), book).amount for hour in hours
     ]
     assert [cost // 10**12 for cost in costs] == [2, 1, 1, 1, 2]
+
+
+def test_a_fraction_taken_out_of_a_whole_number_is_exact_whatever_the_programs_context() -> None:
+    book = book_of(listed("speech", "audio_seconds", "0.6", 60), listed("speech", "input_audio_seconds", "0.12", 60))
+    used = {"audio_seconds": 10_000, "input_audio_seconds": Decimal("0.123456789")}
+    with localcontext(Context(prec=3, traps=[Inexact])):
+        rating = rate(event("acme", "speech", used), book)
+    # 9,999.876543211 × 0.01 + 0.123456789 × 0.002 = 99.99876543211 + 0.000246913578
+    assert [(line.meter, line.quantity, line.amount) for line in rating.lines] == [
+        ("audio_seconds", Decimal("9999.876543211"), 99_998_765_432_110),
+        ("input_audio_seconds", Decimal("0.123456789"), 246_913_578),
+    ]
 
 
 def test_the_least_billed_is_the_minimum_and_then_whole_increments() -> None:
