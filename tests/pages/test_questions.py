@@ -10,7 +10,7 @@ from decimal import Decimal
 import httpx
 from playwright.sync_api import Page, expect
 from tests.pages.conftest import RUNAWAY, Company
-from tests.pages.looking import amounts, drawn, whole
+from tests.pages.looking import amounts, filled
 
 TODAY = RUNAWAY + timedelta(days=1)
 TOMORROW = TODAY + timedelta(days=1)
@@ -18,7 +18,7 @@ TOMORROW = TODAY + timedelta(days=1)
 
 def test_the_first_pages_numbers_are_those_of_the_ledger(page: Page, company: Company) -> None:
     ledger = company.ledger
-    whole(page, "/")
+    filled(page, "/")
     spans = {
         "#today": (TODAY, TOMORROW),
         "#yesterday": (RUNAWAY, TODAY),
@@ -33,11 +33,11 @@ def test_the_first_pages_numbers_are_those_of_the_ledger(page: Page, company: Co
 
 
 def test_two_clicks_find_what_yesterdays_rise_was_made_of(page: Page, company: Company) -> None:
-    whole(page, "/")
+    filled(page, "/")
     page.locator("#yesterday a").click()
-    drawn(page)
+    filled(page)
     page.locator("section[aria-label='What changed, and why'] tbody a").first.click()
-    drawn(page)
+    filled(page)
     where = {"feature": "images", "service": "gemini-2.5-flash-image"}
     costs = company.ledger.costs("user", where=where, since=RUNAWAY, until=TODAY)
     expect(page.locator("section[aria-label='By user'] tbody tr").first).to_contain_text("goran")
@@ -47,10 +47,10 @@ def test_two_clicks_find_what_yesterdays_rise_was_made_of(page: Page, company: C
 
 def test_from_the_month_to_a_calls_lines(page: Page, company: Company) -> None:
     """Month, day, hour, call: each is one click, each sum is the ledger's."""
-    whole(page, "/explore?by=month&period=30d&where.project=clipmaker")
+    filled(page, "/explore?by=month&period=30d&where.project=clipmaker")
     for label in (f"{RUNAWAY:%Y-%m}", str(RUNAWAY), f"{RUNAWAY}T02:00"):
         page.locator("tbody a", has_text=label).first.click()
-        drawn(page)
+        filled(page)
     since = f"{RUNAWAY}T02:00:00Z"
     until = f"{RUNAWAY}T03:00:00Z"
     where = {"project": "clipmaker"}
@@ -64,7 +64,7 @@ def test_from_the_month_to_a_calls_lines(page: Page, company: Company) -> None:
 
 
 def test_a_job_its_outliers_and_its_calls(page: Page, company: Company) -> None:
-    whole(page, "/jobs")
+    filled(page, "/jobs")
     expect(page.locator("#outliers .value")).to_have_text("1")
     page.get_by_role("link", name="video-065-loop").first.click()
     job = company.ledger.job("video-065-loop")
@@ -74,7 +74,7 @@ def test_a_job_its_outliers_and_its_calls(page: Page, company: Company) -> None:
 
 
 def test_the_parts_of_a_change_add_up(page: Page) -> None:
-    whole(page, "/compare?period=yesterday")
+    filled(page, "/compare?period=yesterday")
     before, after, change, *parts = amounts(page, ".figures .value")
     assert change == after - before == sum(parts)
 
@@ -131,7 +131,7 @@ def test_live_receipts_come_while_one_looks(page: Page, company: Company) -> Non
 
 
 def test_advice_is_the_ledgers_and_what_is_said_to_it_is_kept(page: Page, company: Company) -> None:
-    whole(page, "/advice")
+    filled(page, "/advice")
     told = company.ledger.advice()
     saved = [Decimal(one).scaleb(-12) for one in (told.joint.saving.low, told.joint.saving.high)]
     assert amounts(page, "#together .value") == saved
@@ -147,7 +147,7 @@ def test_advice_is_the_ledgers_and_what_is_said_to_it_is_kept(page: Page, compan
 
 def test_a_category_costs_what_its_features_do(page: Page, company: Company) -> None:
     """The patterns are `images` and everything with `image` in its name."""
-    whole(page, "/explore?by=category&period=30d")
+    filled(page, "/explore?by=category&period=30d")
     found = company.ledger.costs("feature", since=TODAY - timedelta(days=29), until=TOMORROW)
     pictures = sum(row.cost.amount for row in found.rows if "image" in (row.keys[0] or ""))
     row = page.locator("section[aria-label='By category'] tr", has_text="pictures")
@@ -156,14 +156,14 @@ def test_a_category_costs_what_its_features_do(page: Page, company: Company) -> 
 
 def test_a_service_is_new_in_its_first_week(page: Page, company: Company) -> None:
     company.ledger.record(provider="openai", service="o4-mini", usage={"output_tokens": 5})
-    whole(page, "/prices")
+    filled(page, "/prices")
     rows = page.locator("section[aria-label='First and last seen'] tr")
     expect(rows.filter(has_text="o4-mini")).to_contain_text(f"{TODAY} new")
     expect(rows.filter(has_text="gemini-2.5-flash-image")).to_contain_text("2026-05-01")
 
 
 def test_a_table_is_a_file_too(page: Page, company: Company) -> None:
-    whole(page, "/explore?by=customer&period=30d")
+    filled(page, "/explore?by=customer&period=30d")
     link = page.locator("section[aria-label='By customer'] a[download]").get_attribute("href")
     session = {one["name"]: one["value"] for one in page.context.cookies()}
     text = httpx.get(f"{company.address}{link}", cookies=session).text

@@ -271,10 +271,17 @@ def test_under_a_steady_stream_the_file_stays_small(tmp_path: Path, monkeypatch:
     assert files(folder) == []
 
 
-def test_a_spool_that_is_closed_while_another_thread_forks_is_closed(tmp_path: Path) -> None:
+def test_a_spool_that_is_closed_while_another_thread_forks_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book = Book()
     spool = Spool(tmp_path / "spool", book.record_group)
     spool.append(event("e1"))
+    thread = spool._thread
+    assert thread is not None
+    waits_s: list[float] = []
+    # The fork holds it up, so that to wait for it is in vain however long it takes.
+    monkeypatch.setattr(thread, "join", lambda timeout: waits_s.append(timeout))
     _before_fork()
     closing = threading.Thread(target=spool.close, daemon=True)
     closing.start()
@@ -284,6 +291,7 @@ def test_a_spool_that_is_closed_while_another_thread_forks_is_closed(tmp_path: P
     _after_fork_in_parent()
     closing.join(30)
     assert not closing.is_alive()
+    assert len(waits_s) == 1
     assert book.ids == ["e1"]
     later.append(event("e2"))
     later.close()
