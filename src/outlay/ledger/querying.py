@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +15,7 @@ from outlay.clock import (
     local_midnight,
     windows_between,
 )
-from outlay.ledger.codec import BASES, STATUSES, Decoder
+from outlay.ledger.adding import Grouping
 from outlay.ledger.conditions import any_of, as_json, joined, time_conditions, value_numbers, where_conditions
 from outlay.ledger.dialect import column, columns
 from outlay.ledger.names import KIND_NUMBERS, Names, find_name
@@ -29,17 +28,15 @@ from outlay.ledger.rollups import (
     Piece,
     Plan,
     Rollup,
-    first_day,
     names_one_index,
     number_of,
     plan,
 )
 from outlay.ledger.rules import quantity_of
 from outlay.ledger.shifted import DIRECT_MAX, finest, hour_phase, rounded_out, shifted
-from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, Scan, Tally, scan_too_large
+from outlay.ledger.tallies import TAG_PREFIX, TIME_KEYS, Tally, scan_too_large
 from outlay.ledger.view import FAR, View
 from outlay.model import CostQuery
-from outlay.money import PICO_PER_MICRO
 
 TAIL_MAX: Final = 256
 """A reader adds at most about this many unfolded entries itself; where more wait, it folds them first."""
@@ -48,7 +45,6 @@ TAKEN_MAX: Final = 1_000
 """Where no more entries lie between the end of a range and midnight, the day is read and they are taken from it."""
 
 _DAYS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH)
-_TIMES: Final = ("day", "week", "month", "quarter_hour")
 # Division in SQL truncates towards zero; times before 1970 are floored here as everywhere else.
 _QUARTER_HOUR: Final = (
     f"(entry.occurred_from - (entry.occurred_from % {QUARTER_HOUR_MICROSECONDS} + {QUARTER_HOUR_MICROSECONDS}) "
@@ -56,21 +52,13 @@ _QUARTER_HOUR: Final = (
 )
 _REMEMBERED_US: Final = 400 * DAY_MICROSECONDS  # Days of a longer range are asked for all at once.
 _FIRST_OF_HOUR: Final = "quarter_hour - ((quarter_hour - {phase}) % 4 + 4) % 4"
-_Part = Callable[[Any], Any]
 
 
-class Reading:
+class Reading(Grouping):
     """One question, answered within one consistent view of the ledger."""
 
     def __init__(self, view: View, names: Names, query: CostQuery, zone: str) -> None:
-        self.view = view
-        self.dialect = view.dialect
-        self.connection = view.connection
-        self.names = names
-        self.query = query
-        self.zone = zone
-        self.scan = Scan(query, zone)
-        self.decoder = Decoder(view.connection, names)
+        super().__init__(view, names, query, zone)
         self.takes_away = False
         """Whether entries are to be taken from the cells of the days in which the range begins and ends."""
 
@@ -83,12 +71,12 @@ class Reading:
         chosen = plan(outer, self.zone, summed=view.summed)
         if outer == query or chosen is None or chosen.rollup.grain is not Grain.DAY or chosen.rollup.by_meter:
             return plan(query, self.zone, summed=view.summed)
-        since = query.since if self._costs_more(chosen, outer.since, query.since) else outer.since
-        until = query.until if self._costs_more(chosen, query.until, outer.until) else outer.until
+        since = query.since if self._costs_more(chosen, outer.since, query.since, outer) else outer.since
+        until = query.until if self._costs_more(chosen, query.until, outer.until, outer) else outer.until
         rounded = msgspec.structs.replace(query, since=since, until=until)
         return plan(rounded, self.zone, summed=view.summed)
 
-    def _costs_more(self, chosen: Plan, first: Instant | None, after: Instant | None) -> bool:
+    def _costs_more(self, chosen: Plan, first: Instant | None, after: Instant | None, outer: CostQuery) -> bool:
         """Whether to take the entries of [first, after) from a day's cells costs more than to read the others'."""
         if first is None or after is None or first == after:
             return False
@@ -99,8 +87,18 @@ class Reading:
         text = self.dialect.sql("scan_count").replace("{source}", source).replace("{conditions}", joined(conditions))
         (found,) = next(self.dialect.rows_of(self.connection, text, (*bindings, TAKEN_MAX + 1)))
         self.takes_away = self.takes_away or bool(found)
+        if not found:
+            return False
         day = local_day(first, self.zone)
-        return found > TAKEN_MAX or (found and chosen.rollup.capped and self._overflows(self.query.by, day, day + 1))
+        many = found > TAKEN_MAX and after - first > self._others(day, first, after, outer)
+        return many or (chosen.rollup.capped and self._overflows({*self.query.by, *self.query.where}, day, day + 1))
+
+    def _others(self, day: int, first: Instant, after: Instant, outer: CostQuery) -> int:
+        """The microseconds of a day that the question asks for, where it does not ask for [first, after) of it."""
+        begins, ends = local_midnight(day, self.zone), local_midnight(day + 1, self.zone)
+        if (outer.since, outer.until) == (begins, ends):
+            return 0  # Nothing but entries of one day: they are read as they are.
+        return ends - begins - (after - first)
 
     def by_plan(self, chosen: Plan) -> str:
         """Answer from a rollup, the edges of the range and the tail; what it was answered by."""
@@ -215,7 +213,7 @@ class Reading:
     def _remembers_days(self, since: Instant | None, until: Instant | None) -> bool:
         """Whether to ask for each day by itself, as those gone by are remembered."""
         bounded = since is not None and until is not None and until - since <= _REMEMBERED_US
-        return bounded and self.view.remembered is not None
+        return bounded and self.view.remembered is not None and self.view.asks_at_once
 
     def _asked(
         self, text: str, bound: Sequence[object], since: Instant | None, until: Instant | None
@@ -225,9 +223,16 @@ class Reading:
         def ask() -> list[Any]:
             return list(self.dialect.rows_of(self.connection, text, bound))
 
+        return self._remembered((text, *bound), since, until, ask)
+
+    def _remembered(
+        self, key: Hashable, since: Instant | None, until: Instant | None, ask: Callable[[], Sequence[Any]]
+    ) -> Sequence[Any]:
+        """What `ask` gives of folded entries in [since, until), or gave before where that still holds."""
         if self.view.remembered is None or since is None or until is None:
             return ask()
-        return self.view.remembered.get((text, *bound), since, until, ask)
+        # Retention takes entries away that cells still count.
+        return self.view.remembered.get((key, self.view.horizon), since, until, ask)
 
     def _adds_together(self, chosen: Plan) -> bool:
         """Whether one statement sums all pieces: no times are told apart, and nobody's days are sought."""
@@ -354,14 +359,30 @@ class Reading:
 
     def _add_edges(self, chosen: Plan) -> None:
         query = self.query
-        if query.since is not None and chosen.since is not None and query.since < chosen.since:
-            self._scan(query.since, chosen.since, folded_only=True)
-        if query.until is not None and chosen.until is not None and chosen.until < query.until:
-            self._scan(chosen.until, query.until, folded_only=True)
-        if query.since is not None and chosen.since is not None and chosen.since < query.since:
-            self._scan(chosen.since, query.since, folded_only=True, sign=-1)
-        if query.until is not None and chosen.until is not None and query.until < chosen.until:
-            self._scan(query.until, chosen.until, folded_only=True, sign=-1)
+        if query.since is not None and chosen.since is not None:
+            first, after = sorted((query.since, chosen.since))
+            self._add_edge(chosen, first, after, 1 if first == query.since else -1)
+        if query.until is not None and chosen.until is not None:
+            first, after = sorted((query.until, chosen.until))
+            self._add_edge(chosen, first, after, 1 if first == chosen.until else -1)
+
+    def _add_edge(self, chosen: Plan, first: Instant, after: Instant, sign: int) -> None:
+        """Add what lies between whole days and the range's end, or take it away: its quarter hours by their cells."""
+        begin = -(-first // QUARTER_HOUR_MICROSECONDS)
+        end = after // QUARTER_HOUR_MICROSECONDS
+        names = {name for name in self.query.by if name not in TIME_KEYS} | set(self.query.where)
+        if begin < end and chosen.quantities is None and names <= set(NARROW.dimensions):
+            keys = self._key_columns(NARROW)
+            self._add_rows(keys, self._cells_within(NARROW, keys, begin, end), spans=False, sign=sign)
+            between = (
+                (first, begin * QUARTER_HOUR_MICROSECONDS),
+                (end * QUARTER_HOUR_MICROSECONDS, after),
+            )
+        else:
+            between = ((first, after), (after, after))
+        for start, stop in between:
+            if start < stop:
+                self._scan(start, stop, folded_only=True, sign=sign)
 
     # --- by scan
 
@@ -381,6 +402,33 @@ class Reading:
         sign: int = 1,
     ) -> None:
         query = self.query
+        if "meter" in (*query.by, *query.where) or query.quantities or query.percentiles:
+            text, bindings = self._entries_text("scan_entries", since, until, folded_only, indexed)
+            for row in self.dialect.walk(self.connection, text, bindings):
+                self.scan.add(self.decoder.entry(row))
+            return
+        keys = self._entry_columns()
+        spans = "job" in query.by
+
+        def ask() -> list[Any]:
+            text, bindings = self._entries_text("entry_cells", since, until, folded_only, indexed)
+            text = text.replace("{keys}", ", ".join(expression for _, expression in keys))
+            text = text.replace("{spans}", self.dialect.sql("entry_spans") if spans else "")
+            return list(self.dialect.rows_of(self.connection, text, bindings))
+
+        if folded_only:
+            conditions, bound = where_conditions(self.dialect, self.connection, query.where)
+            key = (*keys, *conditions, *bound, query.scan_limit, since, until)
+            rows = self._remembered(key, since, until, ask)
+        else:
+            rows = ask()
+        self._add_rows([name for name, _ in keys], rows, spans=spans, sign=sign)
+
+    def _entries_text(
+        self, statement: str, since: Instant | None, until: Instant | None, folded_only: bool, indexed: str | None
+    ) -> tuple[str, list[object]]:
+        """A statement on the entries of a range, and what is bound there. Raises LedgerError `scan_too_large`."""
+        query = self.query
         conditions, bindings = where_conditions(self.dialect, self.connection, query.where)
         conditions += time_conditions(since, until, query.as_of, bindings)
         if folded_only:
@@ -391,27 +439,14 @@ class Reading:
             source, span_bindings = self.view.source(since, until, folded_only)
             bindings = [*span_bindings, *bindings]
             self._refuse_too_large(source, span_bindings, since, until)
-        condition = joined(conditions)
-        if "meter" in (*query.by, *query.where) or query.quantities or query.percentiles:
-            text = self.dialect.sql("scan_entries").replace("{source}", source).replace("{conditions}", condition)
-            for row in self.dialect.walk(self.connection, text, bindings):
-                self.scan.add(self.decoder.entry(row))
-            return
-        keys = self._entry_columns()
-        text = (
-            self.dialect.sql("entry_cells")
-            .replace("{keys}", ", ".join(expression for _, expression in keys))
-            .replace("{source}", source)
-            .replace("{conditions}", condition)
-        )
-        rows = self.dialect.rows_of(self.connection, text, bindings)
-        self._add_rows([name for name, _ in keys], rows, spans="job" in query.by, sign=sign)
+        text = self.dialect.sql(statement).replace("{source}", source)
+        return text.replace("{conditions}", joined(conditions)), bindings
 
     def _refuse_too_large(
         self, source: str, bindings: Sequence[object], since: Instant | None, until: Instant | None
     ) -> None:
         limit = self.query.scan_limit
-        if self.view.entries_max <= limit:
+        if self.view.entries_max(since, until) <= limit:
             return
         bound: list[object] = [*bindings]
         conditions = time_conditions(since, until, None, bound)
@@ -430,71 +465,3 @@ class Reading:
             columns["tags"] = "entry.tags"
         columns["basis"] = "entry.basis"
         return list(columns.items())
-
-    # --- adding grouped rows
-
-    def _add_rows(
-        self,
-        keys: Sequence[str],
-        rows: Iterable[Any],
-        *,
-        spans: bool,
-        window: Instant | None = None,
-        sign: int = 1,
-    ) -> None:
-        """Add grouped rows, of the window that begins then where no column tells times, or take them away again."""
-        rows = list(rows)
-        parts = self._key_parts(keys, rows, window)
-        basis_of, at = cache(self._value_of("basis")), keys.index("basis")
-        width = len(keys)
-        for row in rows:
-            events, failed, unpriced, incomplete, micro, pico = row[width : width + 6]
-            amount = micro * PICO_PER_MICRO + pico
-            if sign < 0:
-                events, failed, unpriced, incomplete, amount = -events, -failed, -unpriced, -incomplete, -amount
-            basis = basis_of(row[at])
-            tally = self.scan.group(tuple([part(row[place]) for place, part in parts]))
-            for one in (tally, self.scan.total):
-                one.add(events, failed, unpriced, incomplete, amount, basis)
-                if spans:
-                    one.span(row[width + 6], row[width + 7])
-
-    def _key_parts(
-        self, keys: Sequence[str], rows: Sequence[Any], window: Instant | None = None
-    ) -> list[tuple[int, _Part]]:
-        """For each name of `by`, where its number stands in a row and what is made of that; rows repeat numbers."""
-        for place, name in enumerate(keys):
-            if name in KIND_NUMBERS:
-                self.names.learn(self.connection, [row[place] or 0 for row in rows])
-        return [self._key_part(name, keys, window) for name in self.query.by]
-
-    def _key_part(self, name: str, keys: Sequence[str], window: Instant | None) -> tuple[int, _Part]:
-        if name in TIME_KEYS:
-            start = self.scan.calendar.start
-            time = next((one for one in keys if one in _TIMES), None)
-            if time is None:
-                begins = start(name, window or 0)
-                return 0, lambda _: begins
-            instant_of = self._value_of(time)
-            return keys.index(time), cache(lambda number: start(name, instant_of(number)))
-        if name.startswith(TAG_PREFIX):
-            tags_of, tag = self._value_of("tags"), name.removeprefix(TAG_PREFIX)
-            return keys.index("tags"), cache(lambda number: tags_of(number).get(tag))
-        return keys.index(name), cache(self._value_of(name))
-
-    def _value_of(self, name: str) -> _Part:
-        if name == "status":
-            return lambda number: STATUSES[number].value
-        if name == "basis":
-            return lambda number: BASES[number].value
-        if name == "day":
-            return lambda day: local_midnight(day, self.zone)
-        if name in ("week", "month"):
-            return lambda number: local_midnight(first_day(Grain(name), number), self.zone)
-        if name == "quarter_hour":
-            return lambda quarter: quarter * QUARTER_HOUR_MICROSECONDS
-        if name == "tags":
-            return lambda number: self.names.tags(self.connection, number)
-        if name in ("request", "trace"):
-            return lambda text: text
-        return lambda number: self.names.name(self.connection, number or 0)

@@ -21,15 +21,18 @@ Rows = Sequence[Any]
 Times = Sequence[tuple[Instant, Instant]]
 """First and last instant of entries."""
 
+Watermark = tuple[int, ...]
+"""Up to which entry a view counts, as the store orders them."""
+
 
 class RememberedCells:
     """The sums that one store read lately, each with the watermark up to which it counts."""
 
     def __init__(self) -> None:
         """Empty."""
-        self._kept: dict[Hashable, tuple[int, Rows]] = {}
+        self._kept: dict[Hashable, tuple[Watermark, Rows]] = {}
 
-    def at(self, watermark: int, folded_since: Callable[[int], Times]) -> CellsInView:
+    def at(self, watermark: Watermark, folded_since: Callable[[Watermark], Times]) -> CellsInView:
         """What holds in a view of that watermark; `folded_since` tells the times of the entries behind another."""
         return CellsInView(self._kept, watermark, folded_since)
 
@@ -38,12 +41,15 @@ class CellsInView:
     """What is remembered, as far as it holds in one view of the ledger."""
 
     def __init__(
-        self, kept: dict[Hashable, tuple[int, Rows]], watermark: int, folded_since: Callable[[int], Times]
+        self,
+        kept: dict[Hashable, tuple[Watermark, Rows]],
+        watermark: Watermark,
+        folded_since: Callable[[Watermark], Times],
     ) -> None:
         self._kept = kept
         self._watermark = watermark
         self._folded_since = folded_since
-        self._times: dict[int, Times] = {}
+        self._times: dict[Watermark, Times] = {}
 
     def get(self, key: Hashable, since: Instant, until: Instant, ask: Callable[[], Rows]) -> Rows:
         """The sums of a question for [since, until), asked only where they may have changed."""
@@ -55,7 +61,7 @@ class CellsInView:
             self._kept[key] = (self._watermark, rows)
         return rows
 
-    def _holds(self, watermark: int, since: Instant, until: Instant) -> bool:
+    def _holds(self, watermark: Watermark, since: Instant, until: Instant) -> bool:
         if watermark >= self._watermark:
             return watermark == self._watermark  # Another reader may see more than this view does.
         times = self._times.get(watermark)

@@ -19,8 +19,8 @@ class View(NamedTuple):
     dialect: Dialect
     connection: Any
     folded_until: tuple[int, ...]
-    entries_max: int
-    """No more entries are kept than this."""
+    entries_max: Callable[[Instant | None, Instant | None], int]
+    """No more entries of a range of times are kept than it says."""
 
     source: Callable[[Instant | None, Instant | None, bool], tuple[str, list[object]]]
     """Where to read the entries of a range of times, folded ones only or all, and what is bound there."""
@@ -33,3 +33,6 @@ class View(NamedTuple):
 
     remembered: CellsInView | None = None
     """Sums that were read before, where the store can tell whether they still hold."""
+
+    asks_at_once: bool = True
+    """Whether a question to the engine takes no time of its own, so that many small ones are no worse than one."""

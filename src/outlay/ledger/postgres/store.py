@@ -69,6 +69,7 @@ class PostgresStore(PostgresBudgets, PostgresServing):
         self.currency: str = found[0]
         self.home_zone: str = found[1]
         self._folder = Folder(self._connections, self.home_zone, values_a_day, self._now)
+        self._remembered = querying.Remembered()
         self._partitions = Partitions(self._connections)
         self._partitions.ahead(self._now())
 
@@ -112,7 +113,7 @@ class PostgresStore(PostgresBudgets, PostgresServing):
 
     def costs(self, query: CostQuery) -> CostTable:
         """See LedgerStore.costs."""
-        return querying.costs(self._connections, self._book, self._folder, query, self.currency)
+        return querying.costs(self._connections, self._book, self._folder, self._remembered, query, self.currency)
 
     def fold(self, limit: int = 100_000) -> int:
         """See LedgerStore.fold."""

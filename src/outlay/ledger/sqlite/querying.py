@@ -41,10 +41,16 @@ def costs(
     with connections.reading() as connection:
         meta = read_meta(connection)
         horizon = meta.horizon * DAY_MICROSECONDS
-        cells = remembered.at(meta.watermark, lambda watermark: _folded_since(connection, watermark))
+        cells = remembered.at((meta.watermark,), lambda watermark: _folded_since(connection, watermark[0]))
         source = _Source(connection, meta)
         view = View(
-            statements, connection, (meta.watermark,), meta.last_seq, source, horizon=horizon, remembered=cells
+            statements,
+            connection,
+            (meta.watermark,),
+            lambda _since, _until: meta.last_seq,
+            source,
+            horizon=horizon,
+            remembered=cells,
         )
         return answer(view, book.at(meta.epoch), query, folder.zone, currency)
 

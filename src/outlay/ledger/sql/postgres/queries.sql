@@ -277,6 +277,24 @@ SELECT min(first_at), max(last_at) FROM rollup_job_total
 -- name: quantity_cells
 SELECT {keys}, meter, sum(whole), sum(nano) FROM rollup_meter WHERE {conditions} GROUP BY {keys}, meter
 
+-- Which entries there are is told by the server's own start and the table beside its last number: what another history
+-- of the same ledger once came to, before a restore or a failover, counts no more.
+-- name: standing_of_view
+SELECT
+    (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM entry_seq),
+    (SELECT tableoid::bigint FROM meta), pg_postmaster_start_time()::text
+
+-- Of entries between two watermarks, the times by day; one row more than may be where there are too many.
+-- name: folded_since
+SELECT min(occurred_from), max(occurred_from), count(*) FROM (
+    SELECT occurred_from FROM entry WHERE (xact, seq) > (?, ?) AND (xact, seq) <= (?, ?) LIMIT ?
+) AS folded GROUP BY occurred_from / 86400000000
+
+-- No entry is smaller than 128 bytes, whatever it holds: the fixed columns alone are more.
+-- name: most_entries
+SELECT coalesce(sum(pg_relation_size(oid)), 0)::bigint / 128 FROM pg_class
+WHERE relnamespace = 'outlay'::regnamespace AND relname = ANY(?::text[])
+
 -- name: rollup_days
 WITH RECURSIVE days (day) AS (
     SELECT min({time}) FROM {table}
@@ -293,10 +311,11 @@ SELECT
     sum(CASE WHEN pricing = 2 THEN sign * calls ELSE 0 END),
     sum(CASE WHEN pricing = 1 THEN sign * calls ELSE 0 END),
     sum(sign * micro),
-    sum(sign * pico),
-    min(occurred_from),
-    max(coalesce(occurred_to, occurred_from))
+    sum(sign * pico){spans}
 FROM {source} WHERE {conditions} GROUP BY {keys}
+
+-- name: entry_spans
+, min(occurred_from), max(coalesce(occurred_to, occurred_from))
 
 -- name: scan_entries
 SELECT {entry} FROM {source} WHERE {conditions}

@@ -299,10 +299,11 @@ SELECT
     sum(iif(pricing = 2, sign * calls, 0)),
     sum(iif(pricing = 1, sign * calls, 0)),
     sum(sign * micro),
-    sum(sign * pico),
-    min(occurred_from),
-    max(coalesce(occurred_to, occurred_from))
+    sum(sign * pico){spans}
 FROM {source} WHERE {conditions} GROUP BY {keys}
+
+-- name: entry_spans
+, min(occurred_from), max(coalesce(occurred_to, occurred_from))
 
 -- name: scan_entries
 SELECT entry.* FROM {source} WHERE {conditions}
