@@ -28,7 +28,6 @@ DAYS_SIZED_MAX: Final = 31
 
 _DATED: Final = range(date_to_day(date.min), date_to_day(date.max) + 1)
 _EVER: Final = ((-FAR, FAR),)
-_History = tuple[int, str]
 
 
 class Remembered:
@@ -36,9 +35,9 @@ class Remembered:
 
     def __init__(self) -> None:
         """Empty."""
-        self._cells: tuple[_History | None, RememberedCells] = (None, RememberedCells())
+        self._cells: tuple[str, RememberedCells] = ("", RememberedCells())
 
-    def at(self, connection: Connection, history: _History, watermark: Watermark) -> CellsInView:
+    def at(self, connection: Connection, history: str, watermark: Watermark) -> CellsInView:
         """What holds in a view of that watermark and history."""
         of_history, cells = self._cells
         if of_history != history:
@@ -57,7 +56,7 @@ def costs(
 
     def work(connection: Connection) -> CostTable:
         meta = read_meta(connection)
-        last, table, started = only(connection, "standing_of_view")
+        last, history = only(connection, "standing_of_view")
         folded_until = (meta.folded_xact, meta.folded_seq)
 
         def entries_max(since: Instant | None, until: Instant | None) -> int:
@@ -71,7 +70,7 @@ def costs(
             _source,
             summed=meta.oldest >= SUMMED_SINCE,
             horizon=meta.horizon * DAY_MICROSECONDS,
-            remembered=remembered.at(connection, (table, started), folded_until),
+            remembered=remembered.at(connection, history, folded_until),
             asks_at_once=False,
         )
         return answer(view, book.at(meta.epoch), query, folder.zone, currency)

@@ -277,14 +277,16 @@ SELECT min(first_at), max(last_at) FROM rollup_job_total
 -- name: quantity_cells
 SELECT {keys}, meter, sum(whole), sum(nano) FROM rollup_meter WHERE {conditions} GROUP BY {keys}, meter
 
--- Which entries there are is told by the server's own start and the table beside its last number: what another history
--- of the same ledger once came to, before a restore or a failover, counts no more.
+-- Beside the last number, what a restore or a failover changes: what the ledger came to before it counts no more.
 -- name: standing_of_view
 SELECT
     (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM entry_seq),
-    (SELECT tableoid::bigint FROM meta), pg_postmaster_start_time()::text
+    concat_ws(
+        ' ', (SELECT oid FROM pg_database WHERE datname = current_database()), (SELECT tableoid FROM meta),
+        pg_postmaster_start_time()
+    )
 
--- Of entries between two watermarks, the times by day; one row more than may be where there are too many.
+-- The times, by day, of entries between two watermarks.
 -- name: folded_since
 SELECT min(occurred_from), max(occurred_from), count(*) FROM (
     SELECT occurred_from FROM entry WHERE (xact, seq) > (?, ?) AND (xact, seq) <= (?, ?) LIMIT ?
