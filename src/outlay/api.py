@@ -379,7 +379,7 @@ class Ledger(LedgerSchedule, LedgerAdvice, LedgerBills):
         Raises PriceBookError `bad_price_file` (naming the line) or `suspicious_price`, InvalidInput `no_such_file`.
         """
         try:
-            text = Path(path).read_text()
+            text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise InvalidInput(f"{path} cannot be read: {error.strerror}", code="no_such_file") from error
         except UnicodeDecodeError as error:

@@ -18,8 +18,8 @@ from outlay.capture.intake import FIELDS, build_event, read_usage, stopwatch_s
 from outlay.clock import Instant
 from outlay.errors import InvalidInput, OutlayError
 from outlay.model import ATTRIBUTIONS, UsageEvent
-from outlay.receipt import Receipt
 from outlay.money import add_exactly
+from outlay.receipt import Receipt
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Attribution = dict[str, Any]

@@ -110,7 +110,7 @@ def load_settings(folder: Path | None = None, environment: Mapping[str, str] | N
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{path} is not TOML: {error}", code="bad_config") from error
     values.update(_from_environment(environment))

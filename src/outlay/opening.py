@@ -118,7 +118,7 @@ def _store(address: str, currency: str, zone: str, synchronous: str, clock: Cloc
         )
     from outlay.ledger.sqlite import SqliteStore
 
-    path = Path(address.removeprefix("sqlite:///")).expanduser()
+    path = Path(address.removeprefix("sqlite:///")).expanduser().absolute()
     store = SqliteStore(
         path, currency=currency, zone=zone, synchronous=synchronous, now=clock.now, covering=BudgetCoverage
     )

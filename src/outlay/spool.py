@@ -53,7 +53,8 @@ class Spool:
         """`folder` is made at the first append; `record_group` books what is drained, `events_seen` reads what was
         only seen.
         """
-        self._folder = folder
+        # A program may go to another folder: what is spooled lies where the next one to open this ledger looks.
+        self._folder = folder.absolute()
         self._record_group = record_group
         self._events_seen = events_seen
         self._lock = threading.Lock()
@@ -150,7 +151,8 @@ class Spool:
 
     def _open(self) -> None:
         try:
-            self._folder.mkdir(exist_ok=True)
+            # A group may share a ledger; others write nothing here that would be booked, whatever the umask.
+            self._folder.mkdir(mode=0o775, exist_ok=True)
             self._descriptor, self._path = _claimed_in(self._folder)
         except OSError as error:
             raise _translated(error, self._folder) from error
