@@ -124,3 +124,24 @@ def _literals(clause: Any) -> list[str]:
     for inner in getattr(clause, "or_", ()) or getattr(clause, "and_", ()):
         found.extend(_literals(inner))
     return found
+
+
+@pytest.mark.parametrize(
+    ("provider", "answered", "listed"),
+    [
+        ("openai", "davinci:2023-07-21-v2", "davinci-002"),
+        ("openai", "babbage:2023-07-21-v2", "babbage-002"),
+        ("mistral", "ministral-14b-latest", "ministral-14b-2512"),
+        ("aws", "openai.gpt-oss-20b", "openai.gpt-oss-20b-1:0"),
+        ("aws", "openai.gpt-oss-120b", "openai.gpt-oss-120b-1:0"),
+    ],
+)
+def test_a_model_costs_the_same_by_the_name_that_its_answers_bear(
+    book: PriceBook, provider: str, answered: str, listed: str
+) -> None:
+    def prices(service: str) -> set[tuple[str, object]]:
+        rates = [rate for rate in book.all_rates() if (rate.provider, rate.service) == (provider, service)]
+        return {(rate.meter, rate.price) for rate in rates if not rate.conditions}
+
+    assert prices(answered)
+    assert prices(answered) == prices(listed)

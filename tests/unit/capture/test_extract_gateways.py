@@ -281,3 +281,16 @@ def test_a_stream_of_responses_belongs_to_whose_model_it_is() -> None:
 def test_what_no_model_answered_costs_nothing(url: str, answer: object) -> None:
     found = extract(json.dumps(answer), url=url)
     assert (found.found, found.usage, found.status) == ("none", {}, Status.OK)
+
+
+def test_a_picture_of_dall_e_without_a_size_is_the_usual_size() -> None:
+    found = extract({"created": 1, "data": [{"url": "x"}]}, provider="openai", request={"model": "dall-e-2"})
+    assert (found.usage, found.conditions) == ({"output_images": 1}, {"size": "1024x1024"})
+
+
+def test_an_embedding_of_perplexity_makes_no_search() -> None:
+    answer = {"object": "list", "model": "pplx-embed-v1-0.6b", "data": [{"embedding": "x"}]}
+    found = extract(
+        {**answer, "usage": {"prompt_tokens": 8, "total_tokens": 8}}, url="https://api.perplexity.ai/v1/embeddings"
+    )
+    assert (found.operation, found.usage) == ("embeddings", {"input_tokens": 8})
