@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
+import typer.testing
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
+from hypothesis import Phase, settings
+from hypothesis.internal.conjecture import engine
 
 import outlay
 
@@ -16,11 +21,20 @@ pytest_plugins = ["tests.postgres_server", "tests.postgres_ledgers"]
 
 ROOT = Path(__file__).parent.parent
 ANSWER_S = 60.0
+SHRINKING_S = 60
 SOAK = bool(os.environ.get("OUTLAY_SOAK"))
 
 
 def pytest_configure() -> None:
-    """Let the tests' own clients wait for a machine that does much else: timing is never what they assert."""
+    """Let the tests' own clients wait for a machine that does much else: timing is never what they assert.
+
+    What Hypothesis finds is told before the test's own time is over: it would shrink for as long, and then explain.
+    """
+    assert engine.MAX_SHRINKING_SECONDS > SHRINKING_S
+    engine.MAX_SHRINKING_SECONDS = SHRINKING_S
+    phases = [phase for phase in Phase if phase is not Phase.explain]
+    settings.register_profile("told in time", phases=phases)
+    settings.load_profile("told in time")
     # One object is every function's default, so this is the one place where it can be said once.
     DEFAULT_TIMEOUT_CONFIG.connect = DEFAULT_TIMEOUT_CONFIG.read = DEFAULT_TIMEOUT_CONFIG.write = ANSWER_S
 
@@ -44,6 +58,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     drives = {"page", "browser"} & set(getattr(item, "fixturenames", ()))
     if not drives and asyncio._get_running_loop() is not None:
         pytest.fail("an earlier test left an event loop running on this thread: let its fixture end with its module")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_built_once() -> Iterator[None]:
+    """The tree of commands is built once and not for every command that a test runs: it takes a fifth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,13 @@ import pytest
 from tests.served import Served, served
 
 import outlay
+from outlay import remote_transport
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that failed is sent again at once: how long a server is left in peace is not what is tested here."""
+    monkeypatch.setattr(remote_transport, "PAUSE_S", 0.001)
 
 
 @pytest.fixture(autouse=True)

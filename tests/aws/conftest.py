@@ -9,20 +9,14 @@ from urllib.request import Request, urlopen
 
 import botocore.loaders
 import pytest
-import typer.main
-import typer.testing
 from moto.server import ThreadedMotoServer
 from tests.fake_aws import REGION, FakeAws, fake_aws
 
 
 @pytest.fixture(scope="session", autouse=True)
 def models_read_once() -> Iterator[None]:
-    """botocore's models of the services, megabytes of JSON, are read once and not by every client's session.
-
-    So is the tree of commands built once, and not for every command that a test runs.
-    """
+    """botocore's models of the services, megabytes of JSON, are read once and not by every client's session."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
         patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
         yield
 
