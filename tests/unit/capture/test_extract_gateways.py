@@ -288,6 +288,48 @@ def test_a_picture_of_dall_e_without_a_size_is_the_usual_size() -> None:
     assert (found.usage, found.conditions) == ({"output_images": 1}, {"size": "1024x1024"})
 
 
+@pytest.mark.parametrize("told", [{"errors": []}, {"error": {}}, {"error": ""}, {"error": False}, {"error": None}])
+def test_an_empty_list_of_errors_is_no_refusal(told: dict[str, Any]) -> None:
+    result = {"response": "a", "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
+    url = "https://api.cloudflare.com/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct"
+    found = extract({"result": result, "success": True, "messages": [], **told}, url=url)
+    assert (found.status, found.error) == (Status.OK, None)
+    assert found.usage == {"input_tokens": 3, "output_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"errors": [{"code": 7009}]},
+        {"errors": ["no"]},
+        {"errors": "no"},
+        {"error": "no"},
+        {"error": {"code": "bad"}},
+        {"error": True},
+    ],
+)
+def test_an_error_however_it_is_told_is_a_refusal(told: dict[str, Any]) -> None:
+    assert extract(told, url="https://api.mistral.ai/v1/chat/completions").status is Status.FAILED
+
+
+def test_a_rerank_of_voyage_is_no_embedding() -> None:
+    answer = {"object": "list", "model": "rerank-2.5", "data": [{"relevance_score": 0.5}]}
+    found = extract({**answer, "usage": {"total_tokens": 12}})
+    assert (found.provider, found.operation, found.usage) == ("voyageai", "rerank", {"input_tokens": 12})
+
+
+def test_openrouters_pictures_tell_their_tokens_as_chat_does() -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": 1537, "total_tokens": 1542, "cost": 0.03422675}
+    details = {"completion_tokens_details": {"image_tokens": 1120}}
+    found = extract(
+        {"created": 0, "data": [{"b64_json": "x"}], "usage": {**usage, **details}},
+        url="https://openrouter.ai/api/v1/images",
+        request={"model": "google/gemini-3.1-flash-lite-image"},
+    )
+    assert (found.operation, found.service) == ("image", "google/gemini-3.1-flash-lite-image")
+    assert found.usage == {"input_tokens": 5, "output_tokens": 1537, "output_image_tokens": 1120}
+
+
 def test_an_embedding_of_perplexity_makes_no_search() -> None:
     answer = {"object": "list", "model": "pplx-embed-v1-0.6b", "data": [{"embedding": "x"}]}
     found = extract(
