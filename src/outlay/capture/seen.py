@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from outlay.capture.detect import UNKNOWN, is_known_host
 from outlay.capture.extract import Extraction, extract
+from outlay.capture.paths import snake
 from outlay.capture.streams import Reading
 from outlay.clock import Instant
 from outlay.model import Basis, Status
@@ -39,24 +40,26 @@ _UNSENT: Final = (
 )
 """Exceptions after which a provider cannot have done, and billed, any work."""
 
-KEPT_NAMES: Final = frozenset(
-    (
-        *("__type", "agent", "aspect_ratio", "aspectRatio", "batch", "blockReason", "budget_tokens", "cancel"),
-        *("candidateCount", "code", "custom_id", "dimensions", "done", "duration", "durationSeconds", "effort"),
-        *("error_code", "event", "event_type", "finish_reason", "generation_id", "get", "id", "inference_geo"),
-        *("invokedModelId", "is_finished", "is_streaming", "log_id", "max_completion_tokens"),
-        *("max_output_tokens", "max_tokens", "max_tokens_to_sample", "maxOutputTokens", "maxTokenCount"),
-        *("maxTokens", "metric", "modality", "model", "model_id", "model_name", "modelArn", "modelId", "models"),
-        *("modelVersion", "n", "name", "num_generations", "num_outputs", "object", "output_dimension"),
-        *("outputDimensionality", "quality", "reason", "reasoning_effort", "recordId", "region", "request_id"),
-        *("resolution", "response_id", "response_type", "responseId", "role", "sampleCount", "sampleImageSize"),
-        *("search_context_size", "search_depth", "search_type", "seconds", "service_tier", "serviceTier", "size"),
-        *("speech_model", "speech_model_used", "speed", "status", "status_code", "stream", "style", "success"),
-        *("task_id", "temperature", "thinkingBudget", "top_p", "topP", "trafficType", "transcription_id", "ttl"),
-        *("type", "version"),
-    )
+_NAMES: Final = (
+    *("__type", "agent", "aspect_ratio", "aspectRatio", "batch", "blockReason", "budget_tokens", "cancel"),
+    *("candidateCount", "code", "custom_id", "dimensions", "done", "duration", "durationSeconds", "effort"),
+    *("error_code", "event", "event_type", "finish_reason", "foundationModel", "generation_id", "get", "id"),
+    *("inference_geo", "invokedModelId", "is_finished", "is_streaming", "log_id", "max_completion_tokens"),
+    *("max_output_tokens", "max_tokens", "max_tokens_to_sample", "maxOutputTokens", "maxTokenCount"),
+    *("maxTokens", "metric", "modality", "model", "model_id", "model_name", "modelArn", "modelId", "models"),
+    *("modelVersion", "n", "name", "num_generations", "num_outputs", "object", "output_dimension"),
+    *("outputDimensionality", "quality", "reason", "reasoning_effort", "recordId", "region", "request_id"),
+    *("resolution", "response_id", "response_type", "responseId", "role", "sampleCount", "sampleImageSize"),
+    *("search_context_size", "search_depth", "search_type", "seconds", "service_tier", "serviceTier", "size"),
+    *("speech_model", "speech_model_used", "speed", "status", "status_code", "stream", "style", "success"),
+    *("task_id", "temperature", "thinkingBudget", "top_p", "topP", "trafficType", "transcription_id", "ttl"),
+    *("type", "version"),
 )
-"""The names under which some file reads a text, and one word is kept. Other texts leave a dash in their place."""
+KEPT_NAMES: Final = frozenset((*_NAMES, *map(snake, _NAMES)))
+"""The names, in both spellings, under which some file reads a text, and one word is kept.
+
+Other texts leave a dash in their place.
+"""
 
 _FILLED_NAMES: Final = frozenset(("resolution", "size", "quality", "aspect_ratio", "duration", "model", "style"))
 _ARGUMENTS: Final = frozenset(("input", "args", "arguments", "parsed"))

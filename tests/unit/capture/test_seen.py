@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from outlay.capture import paths, profiles
+from outlay.capture.extract import extract
 from outlay.capture.seen import HEADERS, KEPT_NAMES, bare, bare_request
 
 _COMPARED = re.compile(r"(?P<path>(?:[^\[=~]|\[[^\]]*\])+)[=~]")
@@ -103,3 +104,23 @@ def test_of_a_request_stays_how_it_wants_to_be_served_and_how_long_its_text_is()
     }
     assert bare_request(request) == {"model": "tts-1", "input": "------", "messages": [], "n": 2}
     assert bare_request({"input": "x" * 20_000}) is None
+
+
+def test_what_an_answer_says_in_the_other_spelling_is_kept_too() -> None:
+    usage = {"prompt_token_count": 4, "candidates_token_count": 2, "total_token_count": 6, "traffic_type": "FLEX"}
+    answer = {
+        "model_version": "gemini-2.5-pro",
+        "candidates": [{"content": {"text": "hello"}}],
+        "usage_metadata": usage,
+    }
+    whole, kept = extract(answer), extract(bare(answer))
+    assert (kept.service, kept.conditions, kept.usage) == (whole.service, whole.conditions, whole.usage)
+    assert kept.service == "gemini-2.5-pro"
+    assert bare(answer)["candidates"] == [{"content": {"text": "-"}}]
+
+
+def test_the_model_of_a_bedrock_agent_is_kept() -> None:
+    step = {"modelInvocationInput": {"foundationModel": "amazon.nova-pro-v1:0", "text": "a question"}}
+    used = {"modelInvocationOutput": {"metadata": {"usage": {"inputTokens": 3, "outputTokens": 2}}}}
+    traces = [{"trace": {"agentAliasId": "A", "trace": {"orchestrationTrace": part}}} for part in (step, used)]
+    assert extract([bare(trace) for trace in traces]).service == "amazon.nova-pro-v1:0"
