@@ -13,13 +13,13 @@ import pytest
 from tests.ledger_entries import DAY, NOON, TODAY, make_entry
 
 from outlay.errors import InvalidInput, LedgerError, SchemaTooNew
-from outlay.ledger.postgres import PostgresStore, connections, migrations
+from outlay.ledger.postgres import PostgresStore, connections, migrations, waiting
 from outlay.ledger.postgres.connections import Connections, Meta, shown
 from outlay.ledger.postgres.partitions import days_with_partitions, name_of
 from outlay.ledger.postgres.statements import Connection, only
 from outlay.ledger.postgres.waiting import Write
 from outlay.ledger.store import Amendment, EntryFilter
-from outlay.model import Appended, CostQuery
+from outlay.model import Appended, CostQuery, Outcome
 
 OpenStore = Callable[[], PostgresStore]
 
@@ -170,6 +170,26 @@ def test_batches_of_the_same_new_names_and_ids_in_other_orders_never_wait_in_a_c
             ]
             assert (codes.count("created"), codes.count("exists")) == (20, 60)
     assert sound(stores[0])
+
+
+def test_a_batch_of_which_another_host_writes_one_meanwhile_is_decided_again(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = open_store(), open_store()
+    other.append([make_entry("before")])  # Who makes a name holds it until its COMMIT; these are made.
+    batch = [make_entry(f"e{n}", NOON + n) for n in range(20)]
+    copy_identities = waiting._copy_identities
+
+    def late(*given: Any) -> None:
+        monkeypatch.setattr(waiting, "_copy_identities", copy_identities)
+        other.append([batch[7]])
+        copy_identities(*given)
+
+    monkeypatch.setattr(waiting, "_copy_identities", late)
+    codes = [one.code for one in store.append(batch)]
+    assert codes == [Outcome.EXISTS.value if n == 7 else Outcome.CREATED.value for n in range(20)]
+    assert store.costs(CostQuery()).total.events == 21
+    assert sound(store)
 
 
 def test_one_of_those_who_correct_an_event_at_the_same_time_does(open_store: OpenStore) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import force_setattr
+from psycopg.errors import UniqueViolation
 
 from outlay.clock import DAY_MICROSECONDS
 from outlay.ledger import rules, sightings
@@ -29,6 +30,7 @@ PROVISIONAL: Final = 1 << 62
 _SEQ_AT: Final = 0
 _CORRECTS_AT: Final = 9
 _KEYS_DROPPED_MIN: Final = 2
+_NULL: Final = "\\N"
 Key = tuple[int, int]
 """(UTC day, 63 bits of an id's hash)."""
 
@@ -260,6 +262,9 @@ class Write:
         identities, self._identities = sorted(self._identities.items()), {}
         if not identities:
             return
+        if len(identities) >= COPIED_FROM:
+            _copy_identities(self.connection, [(*key, one, seq_of(one.seq)) for key, one in identities])
+            return
         made = run(
             self.connection,
             "insert_identities",
@@ -295,6 +300,20 @@ class Write:
         )
         oldest = keys[-1][0] + min(sightings.KEY_DAYS)
         run(self.connection, "drop_call_keys", (oldest, max(_KEYS_DROPPED_MIN, 2 * len(keys))))
+
+
+def _copy_identities(connection: Connection, identities: Iterable[tuple[int, int, Identity, int]]) -> None:
+    """Write identities in the order of their keys, for half of what an INSERT with its look for conflicts costs."""
+    lines = [
+        f"{day}\t{hash63}\t{seq}\t\\\\x{fingerprint.hex()}\t{_NULL if root_day is None else root_day}\n"
+        for day, hash63, (_, fingerprint, root_day), seq in identities
+    ]
+    try:
+        with connection.cursor().copy(sql("copy_identities")) as copy:
+            copy.write("".join(lines))
+    except UniqueViolation as error:
+        # Another host wrote one of them since they were looked up.
+        raise Undone from error
 
 
 def _bound(keys: Sequence[Key]) -> tuple[str, str, list[int]]:

@@ -141,6 +141,9 @@ INSERT INTO identity (day, hash63, seq, fingerprint, root_day)
 SELECT unnest(?::integer[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bytea[]), unnest(?::integer[])
 ON CONFLICT (day, hash63) DO NOTHING
 
+-- name: copy_identities
+COPY identity (day, hash63, seq, fingerprint, root_day) FROM STDIN
+
 -- name: identity_days
 WITH RECURSIVE days (day) AS (
     SELECT min(day) FROM identity
