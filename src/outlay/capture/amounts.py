@@ -66,7 +66,8 @@ def usage_of(
         usage = dict(amounts(document, convention, status)) if counted is None else counted
         if flavour.rest and told is not None:
             _add_rest(usage, flavour.rest, told)
-        notes = list(settle(usage))
+        before = sum(usage.get(meter, 0) for meter in KEPT_AT_ZERO)
+        notes = list(settle(usage, told == before))
         total = sum(usage.get(meter, 0) for meter in KEPT_AT_ZERO)
         if told is None or told == total or not usage:
             first = (usage, notes)

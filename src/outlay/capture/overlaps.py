@@ -23,8 +23,11 @@ _SIDES: Final = (
 _WHOLES: Final = frozenset(f"{side}_tokens" for side, _ in _SIDES)
 
 
-def settle(usage: dict[str, Quantity]) -> Iterator[str]:
-    """Make `usage` whole in place; yields what had to be assumed."""
+def settle(usage: dict[str, Quantity], summed: bool = False) -> Iterator[str]:
+    """Make `usage` whole in place; yields what had to be assumed.
+
+    `summed` says that the provider's own total is the sum of its wholes.
+    """
     if not any(map(usage.get, usage.keys() - _WHOLES)):
         return  # Nothing is told of any part.
     _raise_parent(usage, "cache_write_tokens", ("cache_write_5m_tokens", "cache_write_1h_tokens"))
@@ -36,7 +39,13 @@ def settle(usage: dict[str, Quantity]) -> Iterator[str]:
         told = [kind for kind in kinds if usage.get(kind)]
         beside = sum(usage[kind] for kind in told)
         if told and beside > usage.get(whole, 0):
-            yield f"{' and '.join(told)} {beside} exceed {whole} {usage.get(whole, 0)}: counted beside it, not inside"
+            names, largest = " and ".join(told), max(usage[kind] for kind in told)
+            if summed and largest <= usage.get(whole, 0):
+                # The total says that they lie inside: what was read from a cache was written to it by the same call.
+                yield f"{names} {beside} overlap in {whole} {usage[whole]}: each is counted"
+                beside -= largest
+            else:
+                yield f"{names} {beside} exceed {whole} {usage.get(whole, 0)}: counted beside it, not inside"
             usage[whole] = usage.get(whole, 0) + beside
         if told and modal:
             yield from _share(usage, side, told, modal)

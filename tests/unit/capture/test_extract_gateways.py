@@ -336,3 +336,16 @@ def test_an_embedding_of_perplexity_makes_no_search() -> None:
         {**answer, "usage": {"prompt_tokens": 8, "total_tokens": 8}}, url="https://api.perplexity.ai/v1/embeddings"
     )
     assert (found.operation, found.usage) == ("embeddings", {"input_tokens": 8})
+
+
+def test_tokens_that_were_written_to_a_cache_and_read_from_it_are_each_counted_once() -> None:
+    details = {"cached_tokens": 2161, "cache_write_tokens": 2161}
+    usage = {"prompt_tokens": 2168, "completion_tokens": 100, "total_tokens": 2268, "prompt_tokens_details": details}
+    found = extract({"model": "google/gemini-2.5-flash", "choices": [], "usage": usage}, provider="openrouter")
+    assert found.usage == {
+        "input_tokens": 7 + 2161 + 2161,
+        "cache_read_tokens": 2161,
+        "cache_write_tokens": 2161,
+        "output_tokens": 100,
+    }
+    assert any("overlap" in note for note in found.notes)
