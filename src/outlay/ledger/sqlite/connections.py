@@ -12,14 +12,15 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Final
 
 import apsw
@@ -100,7 +101,10 @@ class Connections:
 
     def _new_locks(self) -> None:
         self.writer_lock = threading.RLock()
-        self._gate = threading.Condition(threading.Lock())
+        self.holder: list[FrameType | None] = [None]
+        # Blocks hold the lock itself: an exception of a signal's handler may come within the entering of a Condition.
+        self._gate_lock = threading.Lock()
+        self._gate = threading.Condition(self._gate_lock)
         self._reading = 0
         self._forking = False
 
@@ -202,6 +206,26 @@ class Connections:
             self.cursor = self._writer.cursor()
         return self._writer
 
+    def reclaim(self) -> None:
+        """Take back the writer from a block that an exception of a signal's handler left between two steps of its
+        end: nobody will end it. Raises LedgerBusy if that block is still running, further up in this thread.
+        """
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame is self.holder[0]:
+                raise LedgerBusy(
+                    f"{self.address} was asked from within its own transaction, as a signal's handler may; "
+                    "let a thread do it"
+                )
+            frame = frame.f_back
+        if self.writer_now().in_transaction:
+            self.cursor.execute("ROLLBACK")
+        self.holder[0] = None
+        with suppress(RuntimeError):
+            while True:  # Until it is not held at all.
+                self.writer_lock.release()
+        self.writer_lock.acquire()
+
     @contextmanager
     def vacating(self) -> Iterator[apsw.Connection]:
         """The writer outside any transaction, for pragmas."""
@@ -235,7 +259,7 @@ class Connections:
 
     def _take(self) -> Reader:
         self.check()
-        with self._gate:
+        with self._gate_lock:
             while self._forking:
                 self._gate.wait()
             self._reading += 1
@@ -248,7 +272,7 @@ class Connections:
         return reader
 
     def _give(self, reader: Reader) -> None:
-        with self._gate:
+        with self._gate_lock:
             keep = len(self._idle) < _IDLE_READERS_MAX and not self._closed
             if keep:
                 self._idle.append(reader)
@@ -257,7 +281,7 @@ class Connections:
         self._leave()
 
     def _leave(self) -> None:
-        with self._gate:
+        with self._gate_lock:
             self._reading -= 1
             self._gate.notify_all()
 
@@ -274,7 +298,7 @@ class Connections:
         self._finalizer.detach()
 
     def _close_all(self) -> None:
-        with self._gate:
+        with self._gate_lock:
             idle = self._idle[:]
             self._idle.clear()
         for reader in idle:
@@ -288,7 +312,7 @@ class Connections:
         if self._closed or os.getpid() != self._pid:
             return
         self.writer_lock.acquire()
-        with self._gate:
+        with self._gate_lock:
             self._forking = True
             while self._reading:
                 self._gate.wait()
@@ -298,7 +322,7 @@ class Connections:
         """Let writers and readers go on."""
         if not self._forking:
             return
-        with self._gate:
+        with self._gate_lock:
             self._forking = False
             self._gate.notify_all()
         self.writer_lock.release()
@@ -316,27 +340,26 @@ class Connections:
 class Writing:
     """One write transaction. A class: a generator would take a tenth of a reservation's time."""
 
-    __slots__ = ("_connection", "_connections", "_cursor", "_lock")
+    __slots__ = ("_connection", "_connections", "_cursor", "_holder", "_lock")
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._connection: apsw.Connection | None = None
         self._cursor: apsw.Cursor | None = None
+        self._holder: list[FrameType | None] = [None]
 
     def __enter__(self) -> apsw.Connection:
         connections = self._connections
         connections.check()
         # The lock itself is kept: a fork gives the child new ones.
         lock = self._lock = connections.writer_lock
-        lock.acquire()
         begun = False
         try:
+            lock.acquire()
+            if connections.holder[0] is not None:
+                connections.reclaim()
             connection = connections.writer_now()
-            if connection.in_transaction:
-                raise LedgerBusy(
-                    f"{connections.address} was asked from within its own transaction, as a signal's handler may; "
-                    "let a thread do it"
-                )
+            self._holder = connections.holder = [sys._getframe(1)]
             self._connection = connection
             cursor = self._cursor = connections.cursor
             cursor.execute("BEGIN IMMEDIATE")
@@ -371,7 +394,12 @@ class Writing:
         except apsw.ConnectionClosedError:
             pass  # Closed meanwhile, as at the end of the process: closing has rolled it back.
         finally:
-            self._lock.release()
+            # An exception may come after each step: whoever comes next finds by the frame what was not done.
+            try:  # noqa: SIM105 - suppress() takes longer than the release, and every write comes here
+                self._lock.release()
+            except RuntimeError:
+                pass  # It came before the lock was had.
+            self._holder[0] = None
 
 
 class _Kept:

@@ -46,7 +46,10 @@ class Folder:
         self._behind = 0
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._turn = threading.Condition()
+        # Blocks hold the lock itself: entering a Condition is two steps, and an exception of a signal's handler
+        # between them would leave it locked for good.
+        self._lock = threading.RLock()
+        self._turn = threading.Condition(self._lock)
         _FOLDERS.add(self)
 
     # --- folding
@@ -94,7 +97,7 @@ class Folder:
 
     def appended(self, count: int) -> None:
         """Note that entries were appended. Enough of them wake a thread that folds; far too many wait for it."""
-        with self._turn:
+        with self._lock:
             self._behind += count
             if self._behind >= WAKE_AT and self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=_fold_behind, args=(weakref.ref(self),), daemon=True)
@@ -115,7 +118,7 @@ class Folder:
         """Fold a chunk. It is the thread's last one only if, looked at together, too little waits for another."""
         chunk = LARGE_CHUNK if self._behind > BEHIND_MAX // 2 else CHUNK
         more = self._fold_chunk(chunk) == chunk
-        with self._turn:
+        with self._lock:
             self._turn.notify_all()
             if not self._stopping and (more or self._behind >= WAKE_AT):
                 return True
@@ -123,7 +126,7 @@ class Folder:
             return False
 
     def _ended(self) -> None:
-        with self._turn:
+        with self._lock:
             self._thread = None
             self._turn.notify_all()
 
@@ -141,7 +144,8 @@ class Folder:
     def after_fork_in_child(self) -> None:
         """The parent's thread does not exist here."""
         self._thread = None
-        self._turn = threading.Condition()
+        self._lock = threading.RLock()
+        self._turn = threading.Condition(self._lock)
 
 
 def _fold_behind(folder: weakref.ref[Folder]) -> None:
