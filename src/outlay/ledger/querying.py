@@ -371,7 +371,9 @@ class Reading(Grouping):
         begin = -(-first // QUARTER_HOUR_MICROSECONDS)
         end = after // QUARTER_HOUR_MICROSECONDS
         names = {name for name in self.query.by if name not in TIME_KEYS} | set(self.query.where)
-        if begin < end and chosen.quantities is None and names <= set(NARROW.dimensions):
+        # Where entries were dropped, a part of a day is told by none of its cells: every store says the same of it.
+        kept = first >= self.view.horizon
+        if kept and begin < end and chosen.quantities is None and names <= set(NARROW.dimensions):
             keys = self._key_columns(NARROW)
             self._add_rows(keys, self._cells_within(NARROW, keys, begin, end), spans=False, sign=sign)
             between = (
