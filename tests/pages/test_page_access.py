@@ -6,11 +6,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import httpx
 import jwt
 import pytest
-from tests.pages.conftest import Company
+from tests.pages.conftest import RUNAWAY, Company
 from tests.served import Served, served
 
 import outlay
@@ -110,6 +111,19 @@ def test_a_user_sees_their_own_and_nothing_of_others(company: Company) -> None:
                 body = answer.text.replace("/people/user/emil", "")
                 assert [name for name in others if f">{name}<" in body or f'"{name}"' in body] == [], path
         assert visitor.get("/explore?where.user=emil").status_code == 403
+
+
+def test_what_people_said_of_a_job_or_an_anomaly_stands_on_its_page(company: Company) -> None:
+    (episode, *_) = company.ledger.anomalies(since=RUNAWAY - timedelta(days=29))
+    company.ledger.note_job("video-065-loop", "Refunded <b>in full</b>")
+    company.ledger.note_anomaly(episode.id, "A retry without an end")
+    company.ledger.note_job("video-017-05", "Of another job")
+    with enter(company, "read") as visitor:
+        page = visitor.get("/jobs/video-065-loop").text
+        assert "Refunded &lt;b&gt;in full&lt;/b&gt;" in page
+        assert "Of another job" not in page
+        since = RUNAWAY - timedelta(days=29)
+        assert "A retry without an end" in visitor.get(f"/anomalies/{episode.id}?since={since}").text
 
 
 def test_a_key_that_only_writes_sees_no_page(company: Company) -> None:

@@ -28,7 +28,7 @@ from outlay.faces.server.pages.components import (
     Table,
     columns,
 )
-from outlay.faces.server.pages.overview import into, named, quoted, tone_of
+from outlay.faces.server.pages.overview import into, named, quoted, tone_of, words_on
 from outlay.faces.server.pages.visit import Page, Period, Visit, address
 
 BACK_DAYS: Final = 30
@@ -195,7 +195,12 @@ async def anomaly(visit: Visit) -> Response:
             Figure(label=f"Dearest {one['step']}", value=visit.amount(one["peak"]), note=_verdict(one)),
         ]
     )
-    blocks = [figures, Card(title="The series", blocks=[chart]), Card(title="What it is made of", blocks=[causes])]
+    blocks = [
+        *await words_on(visit, "anomaly", id),
+        figures,
+        Card(title="The series", blocks=[chart]),
+        Card(title="What it is made of", blocks=[causes]),
+    ]
     if visit.may_change and not one["verdict"]:
         path = f"/anomalies/{id}"
         actions = Several(

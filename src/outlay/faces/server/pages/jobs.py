@@ -35,7 +35,7 @@ from outlay.faces.server.pages.components import (
     share,
 )
 from outlay.faces.server.pages.explore import receipt_address, state_of
-from outlay.faces.server.pages.overview import TOO_MUCH, chips, quoted
+from outlay.faces.server.pages.overview import TOO_MUCH, chips, quoted, words_on
 from outlay.faces.server.pages.visit import Page, Period, Visit, address, period_named
 
 ROWS: Final = 100
@@ -197,6 +197,7 @@ async def job(visit: Visit) -> Response:
     ]
     by_service = Table(caption="Cost by service", columns=columns("Service", ">Cost", ">Share", "~"), rows=services)
     blocks = [
+        *await words_on(visit, "job", name),
         _job_figures(visit, found, receipts),
         Cards(
             [
