@@ -338,7 +338,11 @@ class Connections:
 
 
 class Writing:
-    """One write transaction. A class: a generator would take a tenth of a reservation's time."""
+    """One write transaction. A class: a generator would take a tenth of a reservation's time.
+
+    It is held by the block of a function, never of a generator: the frame of one that waits is on no stack, so that
+    whoever looks for it there would take its transaction for forgotten.
+    """
 
     __slots__ = ("_connection", "_connections", "_cursor", "_holder", "_lock")
 

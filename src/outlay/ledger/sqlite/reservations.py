@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import apsw
 import msgspec
@@ -51,6 +50,7 @@ from outlay.ledger.sqlite.writing import Write
 from outlay.ledger.store import Amendment, StaleBook
 from outlay.model import Account, AccountKey, Appended, Entry, Outcome, Share
 
+_Found = TypeVar("_Found")
 _UNKNOWN: Final = Settled(code="no_such_reservation")
 _encode: Final = msgspec.json.Encoder().encode
 _NOTHING: Final = Account()
@@ -86,12 +86,13 @@ class Reservations:
         self._book = book
         self._accounts = kept
 
-    @contextmanager
-    def _writing(self) -> Iterator[Write]:
+    def _written(self, work: Callable[[Write], _Found]) -> _Found:
+        """What `work` finds in a transaction of its own."""
         with _NAMED_ERRORS, self._connections.writing() as connection:
             write = self._write(connection, read_meta(connection), None)
-            yield write
+            found = work(write)
         self._remember(write)
+        return found
 
     def _write(self, connection: apsw.Connection, meta: Meta, epoch: int | None) -> Write:
         if epoch is not None and epoch != meta.epoch:
@@ -261,42 +262,35 @@ class Reservations:
 
     def release(self, id: str, now: Instant) -> Settled:
         """See BudgetStore.release."""
-        with self._writing() as write:
-            row = first(write.connection, "reservation", (id,))
-            if row is None:
-                return _UNKNOWN
-            state, shares, root = STATES[row[0]], decode_shares(row[4]), row[5]
-            if state is ReservationState.EXPIRED:
-                live = rules.live_version(write.event(root))
-                if live is not None:
-                    amendment = Amendment(live.seq, None, now, accounts.RELEASED_LATE)
-                    _, written = writing.amend_within(write, amendment)
-                    self._book_entries(write, id, written, shares)
-                _end(write.connection, id, ReservationState.SETTLED, root)
-                return Settled(code="released_late")
-            if state is ReservationState.OPEN:
-                _let_go(write.connection, shares, now)
-                _end(write.connection, id, ReservationState.RELEASED, None)
-            return Settled(code="settled" if state is ReservationState.SETTLED else "released")
+        return self._written(lambda write: self._release(write, id, now))
+
+    def _release(self, write: Write, id: str, now: Instant) -> Settled:
+        row = first(write.connection, "reservation", (id,))
+        if row is None:
+            return _UNKNOWN
+        state, shares, root = STATES[row[0]], decode_shares(row[4]), row[5]
+        if state is ReservationState.EXPIRED:
+            live = rules.live_version(write.event(root))
+            if live is not None:
+                amendment = Amendment(live.seq, None, now, accounts.RELEASED_LATE)
+                _, written = writing.amend_within(write, amendment)
+                self._book_entries(write, id, written, shares)
+            _end(write.connection, id, ReservationState.SETTLED, root)
+            return Settled(code="released_late")
+        if state is ReservationState.OPEN:
+            _let_go(write.connection, shares, now)
+            _end(write.connection, id, ReservationState.RELEASED, None)
+        return Settled(code="settled" if state is ReservationState.SETTLED else "released")
 
     def extend(self, id: str, deadline: Instant) -> Settled:
         """See BudgetStore.extend."""
-        with self._writing() as write:
-            row = first(write.connection, "reservation", (id,))
-            if row is None:
-                return _UNKNOWN
-            state = STATES[row[0]]
-            if state is not ReservationState.OPEN:
-                return Settled(code=state.value)
-            write.connection.execute(sql("extend_reservation"), (deadline, id))
-            return Settled(code="extended")
+        return self._written(lambda write: _extend(write, id, deadline))
 
     def expire(self, now: Instant) -> int:
         """See BudgetStore.expire."""
         expired = 0
         while True:
-            with self._writing() as write:
-                done = self._expire(write, now)
+            done = self._written(lambda write: self._expire(write, now))
             expired += done
             if done < accounts.EXPIRE_AT_ONCE:
                 return expired
@@ -391,6 +385,17 @@ def _known_code(known: Row, asked: Reserving) -> str:
     if state is not ReservationState.OPEN:
         return state.value
     return "exists" if known[1] == asked.estimate.fingerprint else "exists_with_different_body"
+
+
+def _extend(write: Write, id: str, deadline: Instant) -> Settled:
+    row = first(write.connection, "reservation", (id,))
+    if row is None:
+        return _UNKNOWN
+    state = STATES[row[0]]
+    if state is not ReservationState.OPEN:
+        return Settled(code=state.value)
+    write.connection.execute(sql("extend_reservation"), (deadline, id))
+    return Settled(code="extended")
 
 
 def _let_go(connection: apsw.Connection, shares: Iterable[Share], at: Instant) -> None:
