@@ -231,12 +231,12 @@ def test_threads_and_four_and_eight_processes_get_exactly_ten_time_boxed(tmp_pat
         rounds = Rounds(watched, several, random.Random(seed))
         end_s = time.monotonic() + 5
         number = 0
-        while time.monotonic() < end_s:
+        # A round may take a slow disk longer than that; one is not enough.
+        while number < 2 or time.monotonic() < end_s:
             rounds.run(number)
             number += 1
         assert watched.ledger.audit().ok
     print(rounds.told())
-    assert number > 1
 
 
 @pytest.mark.soak
